@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Exeunt: personalised early exits for pretrained CNNs.
+ *
+ * Read from top to bottom: context, image, model, profile, trainer, runner. The whole way of the data:
+ *
+ *     exn_context_create(&ctx, NULL);                        NULL: defaults, everywhere
+ *     exn_model_open(&net, ctx, "network.onnx", NULL);       weights stay in the mapped file until packed
+ *     exn_profile_open(&me, net, "me.safetensors", NULL);    or exn_profile_create: fresh exits
+ *     exn_trainer_create(&lesson, me, NULL);
+ *     exn_trainer_add(lesson, &photo, label);                EXN_UNLABELLED is a label too
+ *     exn_trainer_run(lesson, on_progress, user);            may pause at any sample and go on later
+ *     exn_profile_save(me, "me.safetensors");                the old one, or the new one, never half
+ *     exn_runner_create(&run, me, NULL);                     plan cut at the deepest exit needed
+ *     exn_runner_classify(run, &photo, &answer);             .label .confidence .exit .infer_ms
+ *
+ * Conventions. Out-parameters come first and are untouched on failure. Every function that can fail returns
+ * exn_status; the message is in the context (exn_context_error), for a runner in the runner. Options and
+ * results carry struct_size first: set it to sizeof(the struct); zero in any other field means its default.
+ * Models and profiles are immutable while a runner or trainer made from them lives, and may be shared between
+ * threads; a runner or trainer belongs to one thread at a time. Every *_destroy(NULL) is legal. The library never
+ * aborts, exits or prints.
+ */
+#ifndef EXEUNT_EXEUNT_H
+#define EXEUNT_EXEUNT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define EXN_API
+#else
+#define EXN_API __attribute__((visibility("default")))
+#endif
+
+#define EXN_VERSION_MAJOR 0
+#define EXN_VERSION_MINOR 1
+#define EXN_VERSION_PATCH 0
+
+/* "major.minor.patch" of the library that runs, which may be newer than the header. Static storage. */
+EXN_API const char *exn_version(void);
+
+/* ---- Status. The values are pinned. ---- */
+typedef enum exn_status {
+    EXN_PAUSED = 1, /* not a failure: the progress callback asked to stop; call again to go on */
+    EXN_OK = 0,
+    EXN_E_INVALID = -1,     /* an argument breaks its documented contract */
+    EXN_E_UNSUPPORTED = -2, /* understood, and not implemented: operator, type, kernel set */
+    EXN_E_NOMEM = -3,       /* the allocator or a stated memory budget said no */
+    EXN_E_FORMAT = -4,      /* bytes of a file are not what they claim to be */
+    EXN_E_IO = -5,          /* the operating system said no */
+    EXN_E_SHAPE = -6,       /* shapes do not fit each other */
+    EXN_E_BUSY = -7         /* another writer holds the profile */
+} exn_status;
+
+/* Short English name of a status, "unknown status" for other values. Static storage. */
+EXN_API const char *exn_status_name(exn_status status);
+
+/* ---- Context: allocator, log, kernel set, threads. ---- */
+typedef struct exn_context exn_context;
+
+typedef struct exn_allocator {
+    void *(*allocate)(void *user, size_t bytes, size_t alignment); /* NULL on failure; alignment a power of two */
+    void (*release)(void *user, void *block);                      /* block may be NULL */
+    void *user;
+} exn_allocator;
+
+typedef enum exn_log_level { EXN_LOG_WARNING = 0, EXN_LOG_INFO = 1 } exn_log_level;
+typedef void exn_log_fn(void *user, exn_log_level level, const char *message);
+
+typedef struct exn_context_options {
+    size_t struct_size;
+    exn_allocator allocator; /* all zero: the C library's */
+    exn_log_fn *log;         /* NULL: silent */
+    void *log_user;
+    const char *cpu; /* best kernel set allowed: "avx2" ...; NULL: the variable EXN_CPU, else the best found */
+    size_t threads;  /* 0: 1 */
+} exn_context_options;
+
+/* The kernel set is looked up when a model is opened: naming one that this machine lacks fails there. */
+EXN_API exn_status exn_context_create(exn_context **out, const exn_context_options *options);
+/* Everything made from the context must be destroyed before. */
+EXN_API void exn_context_destroy(exn_context *ctx);
+/* Message of the last failure reported to this context, "" if none. Valid until the next failure. */
+EXN_API const char *exn_context_error(const exn_context *ctx);
+
+/* ---- Image: 8-bit pixels, rows from the top, channels interleaved. Borrowed, never kept. ---- */
+typedef struct exn_image {
+    const uint8_t *pixels;
+    size_t width, height; /* pixels, >= 1 */
+    size_t channels;      /* 1 (grey) or 3 (RGB) */
+    size_t row_bytes;     /* distance of rows; 0: width * channels */
+} exn_image;
+
+/* ---- Model: a pretrained CNN, read from ONNX. ---- */
+typedef struct exn_model exn_model;
+
+typedef struct exn_model_options {
+    size_t struct_size;
+    size_t height, width; /* input size where the file leaves it open; 0: as in the file, else 224 */
+} exn_model_options;
+
+typedef struct exn_model_info {
+    size_t struct_size;
+    size_t channels, height, width; /* of the input at batch 1 */
+    size_t classes;                 /* logits per sample */
+    size_t nodes;                   /* operators after folding */
+    uint64_t macs;                  /* multiply-adds at batch 1 */
+    uint64_t parameters;
+    size_t taps; /* candidate exits found */
+} exn_model_info;
+
+/* Maps and checks an ONNX file. The message names the node and operator that could not be imported. */
+EXN_API exn_status exn_model_open(exn_model **out, exn_context *ctx, const char *path,
+                                  const exn_model_options *options);
+EXN_API void exn_model_destroy(exn_model *model);
+EXN_API exn_status exn_model_get_info(exn_model_info *out, const exn_model *model);
+
+/* ---- Profile: exits, their weights and the policy of one person, on top of one model. ---- */
+typedef struct exn_profile exn_profile;
+
+typedef enum exn_head_kind {
+    EXN_HEAD_AUTO = 0,
+    EXN_HEAD_LINEAR = 1,    /* global average pool, FC */
+    EXN_HEAD_POOLED = 2,    /* adaptive 4x4 average pool, FC */
+    EXN_HEAD_CONV = 3,      /* depthwise 3x3, 1x1 to 64 channels, BatchNorm, ReLU, 4x4 pool, FC */
+    EXN_HEAD_CLASSIFIER = 4 /* the network's own classifier: always the last exit */
+} exn_head_kind;
+
+typedef enum exn_channel_order { EXN_ORDER_RGB = 0, EXN_ORDER_BGR = 1, EXN_ORDER_GRAY = 2 } exn_channel_order;
+
+/* From 8-bit pixels to the network's input: resize the shorter side, crop the centre, (pixel - mean) / deviation. */
+typedef struct exn_preprocess {
+    size_t size; /* shorter side after resizing, before cropping; 0: the network's input size */
+    float mean[3],
+        deviation[3]; /* per channel in the order fed; unit: grey levels 0..255; deviation 0: mean 0, dev 255 */
+    exn_channel_order order;
+} exn_preprocess;
+
+typedef struct exn_profile_options {
+    size_t struct_size;
+    size_t exits;            /* early exits wanted, without the last; 0: 4 */
+    const char *const *taps; /* names of values to attach exits at, instead of automatic placement */
+    size_t tap_count;
+    exn_head_kind head;
+    const char *const *classes; /* class names in the order of the logits; NULL: "0", "1", ... */
+    size_t class_count;
+    exn_preprocess preprocess;
+    uint64_t seed; /* 0: 1. Everything random follows from it */
+} exn_profile_options;
+
+typedef struct exn_exit_info {
+    size_t struct_size;
+    const char *tap; /* name of the value it reads; owned by the profile */
+    exn_head_kind kind;
+    double
+        macs_fraction; /* multiply-adds up to and including this exit's head, earlier heads included, over the untouched network's */
+    double cost_ms;               /* cumulative cost on this device from the profile's cost table, 0 if not measured */
+    float temperature, threshold; /* leaves where max softmax(logits / temperature) >= threshold */
+    bool enabled, trained;
+    double accuracy; /* out-of-fold on personal labelled samples, or agreement with the teacher; NaN: unknown */
+} exn_exit_info;
+
+/* Fresh exits on a model; they are disabled until trained, so a fresh profile behaves like the untouched network. */
+EXN_API exn_status exn_profile_create(exn_profile **out, const exn_model *model, const exn_profile_options *options);
+/* Reads a profile and checks that it was made for this model (size and hash of its graph). options: reserved, NULL. */
+EXN_API exn_status exn_profile_open(exn_profile **out, const exn_model *model, const char *path, const void *options);
+/* Path of the network that a profile names, resolved against the profile's folder, into `out` (NUL-terminated). */
+EXN_API exn_status exn_profile_model_path(char *out, size_t out_bytes, exn_context *ctx, const char *path);
+/* Replaces the file atomically; a second writer gets EXN_E_BUSY. */
+EXN_API exn_status exn_profile_save(const exn_profile *profile, const char *path);
+EXN_API void exn_profile_destroy(exn_profile *profile);
+EXN_API size_t exn_profile_exit_count(const exn_profile *profile); /* with the last */
+EXN_API exn_status exn_profile_get_exit(exn_exit_info *out, const exn_profile *profile, size_t exit);
+EXN_API size_t exn_profile_class_count(const exn_profile *profile);
+EXN_API const char *exn_profile_class_name(const exn_profile *profile, size_t label); /* NULL beyond the last */
+EXN_API size_t exn_profile_deepest_exit(const exn_profile *profile);                  /* the plan ends there */
+
+/* ---- Trainer: personalises a profile's exits; the backbone stays frozen. ---- */
+typedef struct exn_trainer exn_trainer;
+#define EXN_UNLABELLED (-1)
+
+typedef struct exn_trainer_options {
+    size_t struct_size;
+    double time_budget_s;       /* 0: none. Honoured within one step; the best heads so far are kept */
+    size_t memory_budget_bytes; /* 0: none. Smaller batches and cache, or EXN_E_NOMEM saying how much is needed */
+    const char *cache_path;     /* feature cache on disk, reused if it fits; NULL: in memory */
+    const char *costs;          /* cost table: NULL measures, "macs", or the path of a JSON file */
+    uint64_t seed;              /* 0: the profile's */
+} exn_trainer_options;
+
+typedef struct exn_trainer_estimate {
+    size_t struct_size;
+    size_t peak_bytes; /* arena of extraction or training, whichever is larger, with caches in memory */
+    size_t cache_bytes;
+    uint64_t macs; /* extraction and training together */
+} exn_trainer_estimate;
+
+typedef enum exn_phase { EXN_PHASE_EXTRACT = 0, EXN_PHASE_TRAIN = 1, EXN_PHASE_JUDGE = 2 } exn_phase;
+typedef struct exn_progress {
+    exn_phase phase;
+    size_t done, total; /* samples while extracting, steps while training */
+    double elapsed_s;
+} exn_progress;
+/* Return false to pause at this sample or step: exn_trainer_run returns EXN_PAUSED, and goes on when called again. */
+typedef bool exn_progress_fn(void *user, const exn_progress *progress);
+
+EXN_API exn_status exn_trainer_create(exn_trainer **out, exn_profile *profile, const exn_trainer_options *options);
+/* label: 0 .. classes-1, or EXN_UNLABELLED. The image passes the frozen backbone now, once; nothing of it is kept
+ * but features. The result does not depend on the order of the calls. */
+EXN_API exn_status exn_trainer_add(exn_trainer *trainer, const exn_image *image, int64_t label);
+/* The same for an input that is ready for the network: float32 (channels, height, width), finite. */
+EXN_API exn_status exn_trainer_add_tensor(exn_trainer *trainer, const float *chw, int64_t label);
+/* What running with this many samples will take. */
+EXN_API exn_status exn_trainer_get_estimate(exn_trainer_estimate *out, const exn_trainer *trainer, size_t labelled,
+                                            size_t unlabelled);
+/* Trains, judges and decides; changes the profile only when it returns EXN_OK. */
+EXN_API exn_status exn_trainer_run(exn_trainer *trainer, exn_progress_fn *progress, void *user);
+EXN_API void exn_trainer_destroy(exn_trainer *trainer);
+
+/* ---- Runner: classifies, and leaves at the first exit that is sure enough. Never allocates after creation. ---- */
+typedef struct exn_runner exn_runner;
+
+typedef struct exn_runner_options {
+    size_t struct_size;
+    bool whole_network; /* ignore the exits: the untouched network */
+    size_t threads;     /* 0: the context's */
+} exn_runner_options;
+
+typedef struct exn_answer {
+    size_t struct_size;
+    size_t label;
+    float confidence; /* probability of the label, calibrated by the exit's temperature */
+    size_t exit;      /* where the sample left */
+    double infer_ms;  /* preprocessing excluded */
+} exn_answer;
+
+EXN_API exn_status exn_runner_create(exn_runner **out, const exn_profile *profile, const exn_runner_options *options);
+EXN_API exn_status exn_runner_classify(exn_runner *runner, const exn_image *image, exn_answer *answer);
+/* The same for an input that is ready for the network: float32 (channels, height, width). */
+EXN_API exn_status exn_runner_classify_tensor(exn_runner *runner, const float *chw, exn_answer *answer);
+EXN_API const char *exn_runner_error(const exn_runner *runner);
+EXN_API void exn_runner_destroy(exn_runner *runner);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* EXEUNT_EXEUNT_H */

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Heads: what an exit computes from its tap, as trained (unfolded) tensors and as ordinary operators (folded).
+ *
+ *   linear      prefix: global average pool -> (c)            standardise, FC
+ *   pooled      prefix: adaptive 4x4 average pool -> (c,4,4)  standardise, FC   (smaller maps keep their size)
+ *   conv        prefix: none (c,h,w)   depthwise 3x3 (stride 2, or 1 where min(h,w) < 14), 1x1 to 64, BatchNorm, ReLU,
+ *                                      adaptive 4x4 average pool, standardise, FC
+ *   classifier  prefix: the classifier's own input (c)        FC whose start is the network's own
+ *
+ * The prefix has no parameters: the feature cache stores its result. Standardise is (x - mean) * inv_std per feature,
+ * fixed statistics; folding multiplies it into the FC. Features are in memory order (h, w, c) before the FC. */
+#ifndef EXN_GRAPH_HEAD_H
+#define EXN_GRAPH_HEAD_H
+
+#include "graph/ir.h"
+
+typedef enum exn_head_tensor {
+    EXN_HEAD_DW_WEIGHT, /* [3*3][c] */
+    EXN_HEAD_PW_WEIGHT, /* [hidden][c] */
+    EXN_HEAD_BN_SCALE,  /* [hidden] and so on */
+    EXN_HEAD_BN_SHIFT,
+    EXN_HEAD_BN_MEAN,
+    EXN_HEAD_BN_VAR,
+    EXN_HEAD_MEAN,      /* [features] of standardise */
+    EXN_HEAD_INV_STD,   /* [features] */
+    EXN_HEAD_FC_WEIGHT, /* [classes][features] */
+    EXN_HEAD_FC_BIAS,   /* [classes] */
+    EXN_HEAD_TENSORS
+} exn_head_tensor;
+/* "dw.weight", "fc.bias": how profiles name them. */
+const char *exn_head_tensor_name(exn_head_tensor which);
+
+#define EXN_HEAD_HIDDEN 64u
+#define EXN_HEAD_GRID 4u
+#define EXN_HEAD_EPSILON 1e-3f /* of its BatchNorm */
+
+typedef struct exn_head {
+    exn_head_kind kind; /* never AUTO */
+    size_t c, h, w;     /* of the tap */
+    size_t classes;
+    float *tensor[EXN_HEAD_TENSORS]; /* NULL where the kind has none; owned by whoever made the head */
+} exn_head;
+
+/* Elements and shape of one tensor; 0 where the kind has none. */
+size_t exn_head_tensor_shape(exn_shape *out, const exn_head *head, exn_head_tensor which);
+/* What the cache stores per sample: (c), or (h, w, c). Returns the number of elements. */
+size_t exn_head_prefix_shape(size_t *h, size_t *w, size_t *c, const exn_head *head);
+/* Inputs of the FC. */
+size_t exn_head_features(const exn_head *head);
+/* Depthwise stride of the conv kind, and the size of its map. */
+size_t exn_head_conv_size(size_t *stride, size_t *oh, size_t *ow, const exn_head *head);
+/* Allocates the kind's tensors: zero but for BN_SCALE, BN_VAR, INV_STD, which are one. */
+exn_status exn_head_allocate(exn_head *head, exn_context *ctx);
+void exn_head_free(exn_head *head, exn_context *ctx);
+/* Appends the whole folded head to a graph whose tap value `x` is inferred. *prefix and *logits (N, classes) are the values
+ * made. The graph copies what folding makes; the head may change afterwards without effect. */
+exn_status exn_head_append(exn_value_id *prefix, exn_value_id *logits, exn_graph *graph, exn_value_id x,
+                           const exn_head *head);
+/* The same without the prefix: x is (N, c) or (N, c, h, w) as the cache stores it. */
+exn_status exn_head_append_tail(exn_value_id *logits, exn_graph *graph, exn_value_id x, const exn_head *head);
+uint64_t exn_head_macs(const exn_head *head);
+/* Starts a classifier head from the network's own last layer: FC_WEIGHT and FC_BIAS copied, MEAN 0, INV_STD 1. */
+exn_status exn_head_from_classifier(exn_head *out, exn_context *ctx, const exn_graph *graph);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The network as a list of operators over values.
+ *
+ * Shapes are those of ONNX: images are N,C,H,W. Memory is not: a computed value of rank 4 is kept as N,H,W,C
+ * ("channels last"), every other rank row-major as written. Lowering inserts the reorderings where an operator mixes
+ * the two. Constants keep the layout of the file; packing reads it from there. */
+#ifndef EXN_GRAPH_IR_H
+#define EXN_GRAPH_IR_H
+
+#include "core/tensor.h"
+#include "kernels/kernel_set.h"
+
+typedef uint32_t exn_value_id;
+#define EXN_VALUE_NONE UINT32_MAX
+
+typedef enum exn_op {
+#define EXN_OP_ROW(op) EXN_OP_##op,
+#include "graph/ops.inc"
+#undef EXN_OP_ROW
+    EXN_OP_COUNT
+} exn_op;
+/* "Conv", as ONNX spells it. */
+const char *exn_op_name(exn_op op);
+
+typedef struct exn_value {
+    char *name; /* unique within the graph, never NULL */
+    exn_dtype dtype;
+    exn_shape shape; /* valid once inferred */
+    const void *
+        data; /* constant: the elements, row-major; NULL: computed or input. May be unaligned for its type when mapped: read through memcpy or EXN value helpers unless `aligned` */
+    bool aligned;      /* data may be read as its type directly */
+    bool owned;        /* data is freed with the graph; else it belongs to the mapped file or the caller */
+    uint32_t producer; /* node index; UINT32_MAX for inputs and constants */
+} exn_value;
+
+/* Attributes of all operators, flat: only those of its own operator are meaningful. Vectors are (h, w) order. */
+typedef struct exn_attrs {
+    size_t kernel[2], stride[2], dilation[2];
+    size_t pad[4]; /* top, left, bottom, right */
+    size_t groups;
+    int64_t axis;  /* normalised to >= 0 by inference; Flatten, Softmax, Concat, Split, Gather */
+    uint32_t axes; /* bit set: ReduceMean, Squeeze, Unsqueeze */
+    bool keep_dims, ceil_mode, count_include_pad, adaptive;
+    float alpha, beta, epsilon;
+    bool trans_a, trans_b;
+    exn_dtype to;                                    /* Cast */
+    size_t order[EXN_RANK_MAX];                      /* Transpose */
+    int64_t start[EXN_RANK_MAX], step[EXN_RANK_MAX]; /* Slice, Pad (start = amount before), per axis of the input */
+    /* What folding attached to a Conv or Gemm: */
+    const float *fold_scale,
+        *fold_shift;           /* per output channel, owned by the graph: W *= scale, b = shift; NULL: none */
+    exn_activation activation; /* applied last */
+    float lo, hi;
+    bool residual; /* the last input is added before the activation */
+} exn_attrs;
+
+typedef struct exn_node {
+    exn_op op;
+    char *name;           /* the file's, or "Op_17"; never NULL */
+    exn_value_id *inputs; /* EXN_VALUE_NONE where an optional one is absent */
+    size_t input_count;
+    exn_value_id *outputs;
+    size_t output_count;
+    exn_attrs attrs;
+} exn_node;
+
+typedef struct exn_graph {
+    exn_context *ctx;
+    exn_value *values;
+    size_t value_count, value_capacity;
+    exn_node *nodes; /* in an order in which every input is ready */
+    size_t node_count, node_capacity;
+    exn_value_id input;  /* the one input that is not a constant */
+    exn_value_id output; /* the logits */
+    void **blocks;       /* further memory that goes with the graph */
+    size_t block_count, block_capacity;
+} exn_graph;
+
+exn_status exn_graph_create(exn_graph **out, exn_context *ctx);
+void exn_graph_destroy(exn_graph *graph);
+/* A deep copy but for constant data, which both then share: the source must outlive the copy. */
+exn_status exn_graph_copy(exn_graph **out, const exn_graph *graph);
+/* name NULL: made up. */
+exn_status exn_graph_value(exn_value_id *out, exn_graph *graph, const char *name, exn_dtype dtype,
+                           const exn_shape *shape);
+/* A constant that borrows `data`, or copies it when copy is set. */
+exn_status exn_graph_constant(exn_value_id *out, exn_graph *graph, const char *name, exn_dtype dtype,
+                              const exn_shape *shape, const void *data, bool copy);
+/* Appends a node with one output whose shape the caller knows; attrs may be NULL: defaults (ones, zeros). */
+exn_status exn_graph_node(exn_value_id *out, exn_graph *graph, exn_op op, const char *name, const exn_value_id *inputs,
+                          size_t input_count, const exn_attrs *attrs, const exn_shape *shape);
+/* Memory freed with the graph. */
+exn_status exn_graph_block(void **out, exn_graph *graph, size_t count, size_t size);
+exn_value_id exn_graph_find(const exn_graph *graph, const char *value_name); /* EXN_VALUE_NONE if absent */
+exn_attrs exn_attrs_default(void);
+/* Elements of a constant as int64 (from I64, I32) or float (from F32), whatever the alignment. */
+int64_t exn_value_i64(const exn_value *value, size_t index);
+float exn_value_f32(const exn_value *value, size_t index);
+/* Multiply-adds of one node at its inferred shapes: Conv, Gemm, MatMul; 0 for others. */
+uint64_t exn_node_macs(const exn_graph *graph, const exn_node *node);
+
+#endif

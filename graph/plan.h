@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The static plan: kernels resolved, memory laid out, exits in place. Immutable and shareable once made. */
+#ifndef EXN_GRAPH_PLAN_H
+#define EXN_GRAPH_PLAN_H
+
+#include "core/arena.h"
+#include "graph/ir.h"
+
+typedef struct exn_plan exn_plan;
+
+typedef enum exn_arithmetic { EXN_EXACT = 0, EXN_FAST = 1 } exn_arithmetic;
+
+typedef struct exn_plan_options {
+    const exn_kernel_set *kernels; /* copied */
+    size_t threads;                /* >= 1: sizes workspaces and partitions, never changes results */
+    exn_arithmetic arithmetic;
+    const exn_value_id *outputs; /* values to hand out, in the order in which the run shall produce them: for exits, the
+                                       logits of exit 0, 1, ...; computation that no output needs is dropped, and what
+                                       output i needs is scheduled before anything that only output i+1 needs */
+    size_t output_count;
+} exn_plan_options;
+
+/* Schedules segment 1, head 1, segment 2, head 2 ...; lowers, packs weights, assigns the arena. The graph may be destroyed
+ * afterwards, the constants' memory it borrowed (the model's mapped file) must stay. */
+exn_status exn_plan_create(exn_plan **out, const exn_graph *graph, const exn_plan_options *options);
+void exn_plan_destroy(exn_plan *plan);
+
+exn_arena_plan exn_plan_arena(const exn_plan *plan);
+size_t exn_plan_packed_bytes(const exn_plan *plan);
+size_t exn_plan_step_count(const exn_plan *plan);
+typedef struct exn_plan_step {
+    const char *name, *op, *algorithm; /* node name, "Conv", "gemm 7x32" */
+    uint64_t macs;
+    size_t output;     /* index of the output that this step completes; SIZE_MAX: none */
+    size_t branch;     /* 0: backbone; i+1: what only output i needs */
+    size_t live_bytes; /* alive during the step, workspace included */
+    exn_shape shape;   /* of its result */
+} exn_plan_step;
+exn_plan_step exn_plan_get_step(const exn_plan *plan, size_t step);
+exn_shape exn_plan_input_shape(const exn_plan *plan); /* N,C,H,W */
+exn_shape exn_plan_output_shape(const exn_plan *plan, size_t output);
+uint64_t exn_plan_output_macs(const exn_plan *plan, size_t output); /* everything up to and including that output */
+
+#endif

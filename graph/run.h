@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Running a plan: the place where a sample leaves. */
+#ifndef EXN_GRAPH_RUN_H
+#define EXN_GRAPH_RUN_H
+
+#include "graph/plan.h"
+
+/* One run's memory: arena and threads. Belongs to one thread at a time. */
+typedef struct exn_exec exn_exec;
+
+/* An exit takes the sample when it is enabled and its calibrated confidence reaches the threshold. The last exit takes
+ * every sample that is left. */
+typedef struct exn_exit_rule {
+    bool enabled;
+    float temperature, threshold;
+} exn_exit_rule;
+
+typedef struct exn_leave { /* one sample's answer */
+    size_t exit, label;
+    float confidence; /* softmax(logits / temperature)[label] */
+} exn_leave;
+
+exn_status exn_exec_create(exn_exec **out, exn_context *ctx, const exn_plan *plan);
+void exn_exec_destroy(exn_exec *exec);
+/* The plan's input in memory order (N,H,W,C for images), to be filled in before each run: a run may overwrite it. */
+float *exn_exec_input(exn_exec *exec);
+/* Fills it in from N,C,H,W. */
+void exn_exec_set_nchw(exn_exec *exec, const float *nchw);
+/* Runs to the end. sinks[i]: where output i is copied in memory order, or NULL. Allocates nothing. */
+void exn_exec_run(exn_exec *exec, float *const sinks[]);
+/* Runs until every sample of the batch has left; outputs are exits, rules has one entry each. Later segments are not
+ * computed. leaves has one entry a sample. sinks may be NULL; those of exits not reached are untouched. */
+void exn_exec_run_exits(exn_exec *exec, const exn_exit_rule rules[], float *const sinks[], exn_leave leaves[]);
+/* Runs `repeats` times and writes each step's least time in seconds to seconds[step]: for `bench --layers`. */
+void exn_exec_profile(exn_exec *exec, size_t repeats, double seconds[]);
+size_t exn_exec_arena_bytes(const exn_exec *exec);
+
+/* Largest logit's index and its probability under softmax(logits / temperature); ties go to the lower index. NaN
+ * logits give confidence NaN, which no threshold accepts. Same bits on every set with fused multiply-add. */
+float exn_confidence(size_t *label, const exn_kernel_set *kernels, const float *logits, size_t classes,
+                     float temperature);
+
+#endif

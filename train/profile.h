@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A profile in memory, and the network it makes of a model. */
+#ifndef EXN_TRAIN_PROFILE_H
+#define EXN_TRAIN_PROFILE_H
+
+#include "graph/head.h"
+#include "graph/model.h"
+#include "graph/plan.h"
+#include "graph/preprocess.h"
+#include "graph/run.h"
+
+typedef struct exn_exit {
+    char *tap;            /* value name in the model's graph */
+    exn_head head;        /* tensors owned; the last exit's kind is CLASSIFIER */
+    exn_exit_rule rule;   /* the line in graph/run.c that decides reads this */
+    bool trained;         /* false: head as attached; a fresh early exit is never enabled */
+    double accuracy, nll; /* out-of-fold on personal labelled samples; NaN: unknown */
+    double agreement;     /* with the teacher; NaN: unknown */
+    double cost_ms;       /* from the input to this exit's decision, enabled heads before it included; 0: unknown */
+    char *decision;       /* one sentence: what was decided and on which evidence */
+} exn_exit;
+
+struct exn_profile {
+    exn_context *ctx;
+    const exn_model *model;
+    exn_exit *exits; /* ascending depth; the last is the network's own classifier */
+    size_t exit_count;
+    char **classes;
+    size_t class_count; /* equals the model's logits */
+    exn_preprocess preprocess;
+    uint64_t seed;
+    size_t labelled, unlabelled; /* personal samples it was trained on */
+    char *costs;                 /* where cost_ms comes from: "measured", "macs", or a file's name */
+};
+
+/* The graph of a model with a profile's exits, and the values to ask a plan for. */
+typedef struct exn_network {
+    exn_graph *graph;
+    size_t exit_count;
+    size_t *exit;         /* index in the profile of each exit taken in */
+    exn_value_id *prefix; /* what the feature cache stores for it */
+    exn_value_id *logits;
+} exn_network;
+
+/* Which exits to take in. The last exit of the profile is always the network's own last layer, with personal weights. */
+typedef enum exn_network_part {
+    EXN_NETWORK_ALL,      /* every exit, trained or not: extraction, evaluation */
+    EXN_NETWORK_NEEDED,   /* enabled exits up to the deepest needed: a runner */
+    EXN_NETWORK_UNTOUCHED /* only the model's own logits with its own weights */
+} exn_network_part;
+
+exn_status exn_network_build(exn_network *out, const exn_profile *profile, size_t batch, exn_network_part part);
+/* One exit alone, without the earlier heads: for static cuts and per-exit milliseconds. */
+exn_status exn_network_build_single(exn_network *out, const exn_profile *profile, size_t batch, size_t exit);
+void exn_network_destroy(exn_network *network, exn_context *ctx);
+
+#endif
