@@ -8,6 +8,7 @@
 /* Every allocation of the library is aligned to this: a cache line, and the widest vector. */
 #define EXN_ALIGNMENT 64u
 #define EXN_MESSAGE_BYTES 512u
+#define EXN_THREADS_MAX 256u
 
 #if defined(__GNUC__)
 #define EXN_PRINTF(text, first) __attribute__((format(printf, text, first)))
@@ -33,6 +34,14 @@ exn_status exn_fail(exn_context *ctx, exn_status status, const char *format, ...
 /* Puts "where: " in front of the recorded message, as an outer caller that knows the file or node. Returns status. */
 exn_status exn_fail_in(exn_context *ctx, exn_status status, const char *format, ...) EXN_PRINTF(3, 4);
 void exn_log(exn_context *ctx, exn_log_level level, const char *format, ...) EXN_PRINTF(3, 4);
+
+/* Copies a public options struct (struct_size first) into *out, which is of this library's size: fields that an older
+ * caller does not have become zero, NULL gives all zeros. EXN_E_INVALID where struct_size cannot be true,
+ * EXN_E_UNSUPPORTED where a field that only a newer library knows is not zero. Sets out's struct_size to out_bytes. */
+exn_status exn_options_read(void *out, size_t out_bytes, exn_context *ctx, const void *options);
+/* Copies a result into a caller's struct, whose struct_size says how much room there is and stays; fields that only a
+ * newer caller knows become zero. EXN_E_INVALID where struct_size cannot be true. */
+exn_status exn_result_write(void *out, exn_context *ctx, const void *result, size_t result_bytes);
 
 size_t exn_context_threads(const exn_context *ctx);
 /* The kernel set asked for by options or EXN_CPU; NULL: the best. */
