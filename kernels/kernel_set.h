@@ -36,7 +36,7 @@ typedef enum exn_activation {
     EXN_ACT_LEAKY_RELU,   /* x < 0 ? alpha*x : x; alpha is `lo` */
     EXN_ACT_HARD_SIGMOID, /* clamp(fma(lo, x, hi), 0, 1): alpha is `lo`, beta is `hi` */
     EXN_ACT_HARD_SWISH,   /* x * clamp(fma(1/6, x, 1/2), 0, 1) */
-    EXN_ACT_SIGMOID,      /* 1 / (1 + exp(-x)) */
+    EXN_ACT_SIGMOID,      /* 1 / (1 + exp(0 - x)) */
     EXN_ACT_TANH,
     EXN_ACT_SILU, /* x * sigmoid(x) */
     EXN_ACT_EXP,
@@ -92,8 +92,8 @@ typedef struct exn_f32_dwconv {
 typedef enum exn_binary { EXN_ADD, EXN_SUB, EXN_MUL, EXN_DIV, EXN_BINARY_COUNT } exn_binary;
 typedef enum exn_reduction { EXN_REDUCE_SUM, EXN_REDUCE_MAX, EXN_REDUCTION_COUNT } exn_reduction;
 
-/* Vector operations: one portable body (kernels/vector_body.h) compiled per set over its vec.h. y may equal x, a or b.
- * max: (a > b || a is NaN) ? a : b. */
+/* Vector operations: one portable body (kernels/vector_body.h) compiled per set over its vec.h. y may equal any input
+ * exactly (in place). max: (a > b || a is NaN) ? a : b, with what has been gathered so far as a. */
 typedef struct exn_f32_vector {
     void (*activate)(exn_activation act, size_t n, const float *x, float *y, float lo, float hi);
     /* a_step and b_step are 0 (one value for all) or 1. */
@@ -104,19 +104,24 @@ typedef struct exn_f32_vector {
     float (*reduce)(exn_reduction op, size_t n, const float *x);       /* 16-lane tree; n 0: 0 or -Inf */
     float (*dot)(size_t n, const float *x, const float *y);            /* 16-lane tree of fma chains */
     float (*sum_exp)(size_t n, const float *x, float shift, float *y); /* y = exp(x - shift); returns their tree sum */
-    /* y[c] = op over rows of x[r*x_row + c], ascending; accumulate: starts from y */
+    /* y[c] = op over rows of x[r*x_row + c], ascending, starting from +0 or -Inf; accumulate: starting from y */
     void (*reduce_columns)(exn_reduction op, size_t rows, size_t n, const float *x, ptrdiff_t x_row, bool accumulate,
                            float *y);
-    /* Window of taps, each a pointer to n channels: y = max or sum over taps in order, times scale */
-    void (*pool)(exn_reduction op, size_t taps, const float *const *tap, size_t n, float scale, float *y);
+    /* Window of taps, each a pointer to n channels: y = (max or sum over taps in order) * scale. Starts from +0 or -Inf;
+     * accumulate: starts from y, so that long windows come in pieces (scale 1 until the last) */
+    void (*pool)(exn_reduction op, size_t taps, const float *const *tap, size_t n, bool accumulate, float scale,
+                 float *y);
     /* g is dY; dx += where the clamp passed: y strictly between lo and hi, of the forward's output y */
     void (*clamp_backward)(size_t n, const float *y, const float *dy, float lo, float hi, float *dx);
-    /* dw[tap][c] += sum over pixels of x[p*in_pixel + kx*in_tap + c] * dy[p*out_pixel + c], ascending p, one kernel row */
+    /* One kernel row: dw[kx*dw_tap + c], fused multiply-adds of x[p*in_pixel + kx*in_tap + c] * dy[p*out_pixel + c] in
+     * ascending p onto it */
     void (*dwconv_weights)(size_t pixels, size_t channels, size_t kw, const float *x, ptrdiff_t in_pixel,
-                           ptrdiff_t in_tap, const float *dy, ptrdiff_t out_pixel, float *dw);
-    /* v = momentum*v + (g + decay*w); w -= rate*v */
+                           ptrdiff_t in_tap, const float *dy, ptrdiff_t out_pixel, float *dw, ptrdiff_t dw_tap);
+    /* v = fma(momentum, v, fma(decay, w, g)); w = fma(-rate, v, w) */
     void (*sgd)(size_t n, float *w, const float *g, float *v, float rate, float momentum, float decay);
-    /* AdamW (Loshchilov and Hutter, 2019); correction1 = 1/(1-beta1^t), correction2 = 1/(1-beta2^t) */
+    /* AdamW (Loshchilov and Hutter, 2019); correction1 = 1/(1-beta1^t), correction2 = 1/(1-beta2^t).
+     * m = fma(beta1, m, (1-beta1)*g); v = fma(beta2, v, (1-beta2)*(g*g));
+     * s = (m*correction1) / (sqrt(v*correction2) + epsilon); w = fma(-rate, fma(decay, w, s), w) */
     void (*adamw)(size_t n, float *w, const float *g, float *m, float *v, float rate, float beta1, float beta2,
                   float epsilon, float decay, float correction1, float correction2);
     const char *name;

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Portable depthwise rows kernel over an ISA's vec.h (kernels/vec.md). Define EXN_DWCONV_NAME, EXN_DWCONV_PANEL
+ * (channels a panel) and EXN_DWCONV_PIXELS (output pixels in registers, 1..8) and include it: it defines a static
+ * exn_f32_dwconv_fn of that name. */
+#include "kernels/kernel_set.h"
+
+#define EXN_DWCONV_GLUE_NOW(name, part) name##_##part
+#define EXN_DWCONV_GLUE(name, part) EXN_DWCONV_GLUE_NOW(name, part)
+#define EXN_DWCONV_PART(part) EXN_DWCONV_GLUE(EXN_DWCONV_NAME, part)
+
+/* `pixels` outputs from pixel `first` of row r, `count` channels from `channel`; w: their bias, taps follow.
+ * pixels and whole are constants at every call. */
+static inline __attribute__((always_inline)) void EXN_DWCONV_PART(block)(const exn_dwconv_rows *work, size_t r,
+                                                                         size_t first, const size_t pixels,
+                                                                         size_t channel, size_t count, const bool whole,
+                                                                         const float *w) {
+    exn_vec sum[EXN_DWCONV_PIXELS];
+    const exn_vec bias = whole ? exn_vec_load(w) : exn_vec_load_n(w, count);
+    for (size_t p = 0; p < pixels; p++) sum[p] = bias;
+    for (size_t ky = 0; ky < work->kh; ky++) {
+        const float *in = work->in[r * work->row_step + ky] + (ptrdiff_t)first * work->in_pixel + (ptrdiff_t)channel;
+        for (size_t kx = 0; kx < work->kw; kx++, in += work->in_tap) {
+            w += EXN_DWCONV_PANEL;
+            const exn_vec tap = whole ? exn_vec_load(w) : exn_vec_load_n(w, count);
+            for (size_t p = 0; p < pixels; p++) {
+                const float *const x = in + (ptrdiff_t)p * work->in_pixel;
+                sum[p] = exn_vec_fma(whole ? exn_vec_load(x) : exn_vec_load_n(x, count), tap, sum[p]);
+            }
+        }
+    }
+    const exn_epilogue *e = work->e;
+    for (size_t p = 0; p < pixels; p++) {
+        const ptrdiff_t at =
+            (ptrdiff_t)r * work->out_row + (ptrdiff_t)(first + p) * work->out_pixel + (ptrdiff_t)channel;
+        exn_vec value = sum[p];
+        if (e->residual) value = exn_vec_add(value, exn_vec_load_n(e->residual + at, count));
+        if (e->activation == EXN_ACT_CLAMP) value = exn_vec_clamp(value, exn_vec_set1(e->lo), exn_vec_set1(e->hi));
+        if (whole)
+            exn_vec_store(work->out + at, value);
+        else
+            exn_vec_store_n(work->out + at, value, count);
+    }
+}
+
+/* All pixels of row r for `count` channels, at most a vector. */
+static inline __attribute__((always_inline)) void EXN_DWCONV_PART(row)(const exn_dwconv_rows *work, size_t r,
+                                                                       size_t channel, size_t count, const bool whole,
+                                                                       const float *w) {
+    size_t p = 0;
+    for (; p + EXN_DWCONV_PIXELS <= work->pixels; p += EXN_DWCONV_PIXELS)
+        EXN_DWCONV_PART(block)(work, r, p, EXN_DWCONV_PIXELS, channel, count, whole, w);
+    for (; p < work->pixels; p++) EXN_DWCONV_PART(block)(work, r, p, 1, channel, count, whole, w);
+}
+
+static void EXN_DWCONV_NAME(const exn_dwconv_rows *work) {
+    const size_t lanes = exn_vec_lanes() < EXN_DWCONV_PANEL ? exn_vec_lanes() : EXN_DWCONV_PANEL;
+    const size_t panel_floats = (1 + work->kh * work->kw) * EXN_DWCONV_PANEL;
+    for (size_t channel = 0; channel < work->channels; channel += lanes) {
+        const size_t left = work->channels - channel;
+        const float *const w = work->w + channel / EXN_DWCONV_PANEL * panel_floats + channel % EXN_DWCONV_PANEL;
+        for (size_t r = 0; r < work->rows; r++) {
+            if (left >= lanes && lanes == exn_vec_lanes())
+                EXN_DWCONV_PART(row)(work, r, channel, lanes, true, w);
+            else
+                EXN_DWCONV_PART(row)(work, r, channel, left < lanes ? left : lanes, false, w);
+        }
+    }
+}
+
+#undef EXN_DWCONV_PART
+#undef EXN_DWCONV_GLUE
+#undef EXN_DWCONV_GLUE_NOW
+#undef EXN_DWCONV_NAME
+#undef EXN_DWCONV_PANEL
+#undef EXN_DWCONV_PIXELS
