@@ -75,10 +75,11 @@ exn_status exn_lock_take(exn_lock **out, exn_context *ctx, const char *path) {
     if (path == NULL) return exn_fail(ctx, EXN_E_INVALID, "path: NULL");
     const size_t length = strlen(path);
     exn_lock *lock = exn_calloc(ctx, 1, sizeof *lock);
+    if (lock == NULL) return EXN_E_NOMEM;
+    *lock = (exn_lock){ctx, -1};
     char *lock_path = exn_malloc(ctx, length + sizeof suffix, 1);
     exn_status status = EXN_E_NOMEM;
-    if (lock != NULL && lock_path != NULL) {
-        *lock = (exn_lock){ctx, -1};
+    if (lock_path != NULL) {
         memcpy(lock_path, path, length);
         memcpy(lock_path + length, suffix, sizeof suffix);
         status = take_lock(lock, path, lock_path);
@@ -86,7 +87,7 @@ exn_status exn_lock_take(exn_lock **out, exn_context *ctx, const char *path) {
     exn_free(ctx, lock_path);
     if (status == EXN_OK)
         *out = lock;
-    else if (lock != NULL)
+    else
         exn_lock_release(lock);
     return status;
 }

@@ -147,8 +147,13 @@ void unit_near(const char *file, int line, const float *actual, const float *exp
 }
 
 int unit_run(const char *name, const TTest *const *tests) {
+    return unit_run_with(name, NULL, NULL, tests);
+}
+
+int unit_run_with(const char *name, void (*set_up)(void), void (*tear_down)(void), const TTest *const *tests) {
     Suite *suite = suite_create(name);
     TCase *all = tcase_create(name);
+    tcase_add_checked_fixture(all, set_up, tear_down);
     for (size_t i = 0; tests[i] != NULL; i++) tcase_add_test(all, tests[i]);
     suite_add_tcase(suite, all);
     SRunner *runner = srunner_create(suite);

@@ -65,5 +65,7 @@ void unit_near(const char *file, int line, const float *actual, const float *exp
 /* Runs one test case of the given START_TEST functions, as the whole of a test program:
  *     int main(void) { return unit_run("arena", (const TTest *[]){empty, chain, NULL}); } */
 int unit_run(const char *name, const TTest *const *tests);
+/* The same with functions that run before and after each test, in its process. */
+int unit_run_with(const char *name, void (*set_up)(void), void (*tear_down)(void), const TTest *const *tests);
 
 #endif
