@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The AVX2 set: its vector slot is the portable body over vec.h. */
+#include "arch/avx2/vec.h"
+#include "arch/cpu.h"
+#define EXN_SET avx2
+#include "kernels/vector_body.h"
+
+extern const exn_kernel_set exn_kernel_set_avx2;
+const exn_kernel_set exn_kernel_set_avx2 = {
+    .name = "avx2",
+    .needs = EXN_CPU_AVX2,
+    .fused = true,
+    .f32_vector = EXN_F32_VECTOR_INIT,
+};

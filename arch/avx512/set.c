@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The AVX-512 set: its vector slot is the portable body over vec.h. */
+#include "arch/avx512/gemm.h"
+#include "arch/avx512/vec.h"
+#include "arch/cpu.h"
+#define EXN_SET avx512
+#include "kernels/vector_body.h"
+
+extern const exn_kernel_set exn_kernel_set_avx512;
+const exn_kernel_set exn_kernel_set_avx512 = {
+    .name = "avx512",
+    .needs = EXN_CPU_AVX512,
+    .fused = true,
+    .f32_gemm = {{exn_f32_gemm_7x32_avx512, 7, 32, "f32_gemm_7x32_avx512"},
+                 {exn_f32_gemm_14x16_avx512, 14, 16, "f32_gemm_14x16_avx512"},
+                 {exn_f32_gemm_1x128_avx512, 1, 128, "f32_gemm_1x128_avx512"}},
+    .f32_vector = EXN_F32_VECTOR_INIT,
+};

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The vector vocabulary (kernels/vec.md) in AVX-512. */
+#ifndef EXN_ARCH_AVX512_VEC_H
+#define EXN_ARCH_AVX512_VEC_H
+
+#include <immintrin.h>
+#include <sleef.h>
+#include <stddef.h>
+
+typedef __m512 exn_vec;
+#define EXN_VEC_LANES 16u
+
+static inline size_t exn_vec_lanes(void) {
+    return EXN_VEC_LANES;
+}
+/* The lanes below `count`, which is at most 16. */
+static inline __mmask16 exn_vec_mask(size_t count) {
+    return (__mmask16)((1u << count) - 1u);
+}
+static inline exn_vec exn_vec_load(const float *p) {
+    return _mm512_loadu_ps(p);
+}
+static inline void exn_vec_store(float *p, exn_vec v) {
+    _mm512_storeu_ps(p, v);
+}
+static inline exn_vec exn_vec_load_n(const float *p, size_t count) {
+    return _mm512_maskz_loadu_ps(exn_vec_mask(count), p);
+}
+static inline void exn_vec_store_n(float *p, exn_vec v, size_t count) {
+    _mm512_mask_storeu_ps(p, exn_vec_mask(count), v);
+}
+static inline exn_vec exn_vec_set1(float x) {
+    return _mm512_set1_ps(x);
+}
+static inline exn_vec exn_vec_add(exn_vec a, exn_vec b) {
+    return _mm512_add_ps(a, b);
+}
+static inline exn_vec exn_vec_sub(exn_vec a, exn_vec b) {
+    return _mm512_sub_ps(a, b);
+}
+static inline exn_vec exn_vec_mul(exn_vec a, exn_vec b) {
+    return _mm512_mul_ps(a, b);
+}
+static inline exn_vec exn_vec_div(exn_vec a, exn_vec b) {
+    return _mm512_div_ps(a, b);
+}
+static inline exn_vec exn_vec_sqrt(exn_vec a) {
+    return _mm512_sqrt_ps(a);
+}
+static inline exn_vec exn_vec_fma(exn_vec a, exn_vec b, exn_vec c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
+/* max and min return their second operand where one is NaN or both are zeros: NaN and -0 pass. */
+static inline exn_vec exn_vec_clamp(exn_vec x, exn_vec lo, exn_vec hi) {
+    return _mm512_min_ps(hi, _mm512_max_ps(lo, x));
+}
+static inline exn_vec exn_vec_max(exn_vec a, exn_vec b) {
+    return _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+}
+static inline exn_vec exn_vec_select_less(exn_vec a, exn_vec b, exn_vec yes, exn_vec no) {
+    return _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), yes);
+}
+static inline exn_vec exn_vec_exp(exn_vec x) {
+    return Sleef_finz_expf16_u10avx512f(x);
+}
+static inline exn_vec exn_vec_log(exn_vec x) {
+    return Sleef_finz_logf16_u10avx512f(x);
+}
+static inline exn_vec exn_vec_tanh(exn_vec x) {
+    return Sleef_finz_tanhf16_u10avx512f(x);
+}
+
+#endif
