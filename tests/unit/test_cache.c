@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The feature cache: what survives a kill, a damaged file, another network, a budget. */
+#include "tests/unit/unit.h"
+#include "train/cache.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FLOATS 5u
+#define KEY "0123456789abcdef0123456789abcdef"
+
+static void make_record(float record[FLOATS], size_t which) {
+    for (size_t i = 0; i < FLOATS; i++) record[i] = (float)(which * 10 + i);
+}
+
+static exn_content content_of(size_t which) {
+    float record[FLOATS];
+    make_record(record, which);
+    return exn_content_of(record, FLOATS);
+}
+
+static exn_status append(exn_cache *cache, size_t which) {
+    float record[FLOATS];
+    make_record(record, which);
+    const exn_content content = content_of(which);
+    size_t index;
+    return exn_cache_append(&index, cache, &content, record);
+}
+
+static void check_record(exn_context *ctx, const exn_cache *cache, size_t which) {
+    float expected[FLOATS], found[FLOATS];
+    make_record(expected, which);
+    const exn_content content = content_of(which);
+    const size_t index = exn_cache_find(cache, &content);
+    ck_assert_msg(index != EXN_CACHE_MISSING, "record %zu is missing", which);
+    unit_assert_ok(ctx, exn_cache_read(found, cache, index, 0, FLOATS));
+    unit_assert_same_bits(found, expected, FLOATS);
+    unit_assert_ok(ctx, exn_cache_read(found, cache, index, 3, 2));
+    unit_assert_same_bits(found, expected + 3, 2);
+}
+
+START_TEST(in_memory) {
+    exn_context *ctx = unit_context();
+    exn_cache *cache;
+    unit_assert_ok(ctx, exn_cache_open(&cache, ctx, NULL, KEY, FLOATS, 0));
+    const exn_content absent = content_of(999);
+    ck_assert_uint_eq(exn_cache_find(cache, &absent), EXN_CACHE_MISSING);
+    for (size_t i = 0; i < 200; i++) unit_assert_ok(ctx, append(cache, i));
+    for (size_t i = 0; i < 200; i++) check_record(ctx, cache, i);
+    ck_assert_uint_eq(exn_cache_find(cache, &absent), EXN_CACHE_MISSING);
+    exn_cache_close(cache);
+    exn_cache_close(NULL);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(budget_is_refused_with_the_need) {
+    exn_context *ctx = unit_context();
+    exn_cache *cache;
+    unit_assert_ok(ctx, exn_cache_open(&cache, ctx, NULL, KEY, FLOATS, 3 * exn_cache_record_bytes(FLOATS)));
+    for (size_t i = 0; i < 3; i++) unit_assert_ok(ctx, append(cache, i));
+    unit_assert_fails(ctx, append(cache, 3), EXN_E_NOMEM, "4 samples of");
+    check_record(ctx, cache, 2);
+    exn_cache_close(cache);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
+static size_t file_bytes(const char *path) {
+    struct stat s;
+    ck_assert_int_eq(stat(path, &s), 0);
+    return (size_t)s.st_size;
+}
+
+static void fill(exn_context *ctx, const char *path, size_t count) {
+    exn_cache *cache;
+    unit_assert_ok(ctx, exn_cache_open(&cache, ctx, path, KEY, FLOATS, 0));
+    for (size_t i = 0; i < count; i++) unit_assert_ok(ctx, append(cache, i));
+    exn_cache_close(cache);
+}
+
+/* A process may die at any byte: what was whole stays, the rest can be appended again. */
+START_TEST(cut_at_every_byte) {
+    exn_context *ctx = unit_context();
+    char *folder = unit_temp_create(), *path = unit_path(folder, "features");
+    fill(ctx, path, 3);
+    struct stat mode;
+    ck_assert_int_eq(stat(path, &mode), 0);
+    ck_assert_uint_eq(mode.st_mode & 0777u, 0600u);
+    const size_t whole = file_bytes(path), record = exn_cache_record_bytes(FLOATS), header = whole - 3 * record;
+    for (size_t cut = header; cut <= whole; cut++) {
+        remove(path);
+        fill(ctx, path, 3);
+        ck_assert_int_eq(truncate(path, (off_t)cut), 0);
+        exn_cache *cache;
+        unit_assert_ok(ctx, exn_cache_open(&cache, ctx, path, KEY, FLOATS, 0));
+        ck_assert_uint_eq(exn_cache_count(cache), (cut - header) / record);
+        for (size_t i = exn_cache_count(cache); i < 3; i++) unit_assert_ok(ctx, append(cache, i));
+        for (size_t i = 0; i < 3; i++) check_record(ctx, cache, i);
+        exn_cache_close(cache);
+        ck_assert_uint_eq(file_bytes(path), whole);
+    }
+    free(path);
+    unit_temp_remove(folder);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
+static void flip(const char *path, size_t offset) {
+    FILE *file = fopen(path, "r+b");
+    ck_assert_ptr_nonnull(file);
+    fseek(file, (long)offset, SEEK_SET);
+    const int byte = fgetc(file);
+    fseek(file, (long)offset, SEEK_SET);
+    fputc(byte ^ 0x10, file);
+    fclose(file);
+}
+
+START_TEST(flipped_bytes_are_never_served) {
+    exn_context *ctx = unit_context();
+    char *folder = unit_temp_create(), *path = unit_path(folder, "features");
+    fill(ctx, path, 2);
+    const size_t whole = file_bytes(path), record = exn_cache_record_bytes(FLOATS), header = whole - 2 * record;
+    for (size_t offset = 8; offset < whole; offset++) {
+        remove(path);
+        fill(ctx, path, 2);
+        flip(path, offset);
+        exn_cache *cache;
+        unit_assert_ok(ctx, exn_cache_open(&cache, ctx, path, KEY, FLOATS, 0));
+        ck_assert_uint_eq(exn_cache_count(cache), offset < header ? 0 : (offset - header) / record);
+        exn_cache_close(cache);
+    }
+    flip(path, 0);
+    exn_cache *cache;
+    unit_assert_fails(ctx, exn_cache_open(&cache, ctx, path, KEY, FLOATS, 0), EXN_E_FORMAT, "no feature cache");
+    free(path);
+    unit_temp_remove(folder);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(another_key_starts_anew_and_a_second_writer_waits) {
+    exn_context *ctx = unit_context();
+    char *folder = unit_temp_create(), *path = unit_path(folder, "features");
+    fill(ctx, path, 2);
+    exn_cache *cache, *second;
+    unit_assert_ok(ctx, exn_cache_open(&cache, ctx, path, "another network", FLOATS, 0));
+    ck_assert_uint_eq(exn_cache_count(cache), 0);
+    unit_assert_fails(ctx, exn_cache_open(&second, ctx, path, KEY, FLOATS, 0), EXN_E_BUSY, "features");
+    exn_cache_close(cache);
+    free(path);
+    path = unit_path(folder, "no/such/folder");
+    ck_assert_int_ne(exn_cache_open(&cache, ctx, path, KEY, FLOATS, 0), EXN_OK);
+    free(path);
+    unit_temp_remove(folder);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
+static exn_status open_and_fill(exn_context *ctx, void *path) {
+    exn_cache *cache = NULL;
+    exn_status status = exn_cache_open(&cache, ctx, path, KEY, FLOATS, 0);
+    for (size_t i = 0; status == EXN_OK && i < 40; i++) {
+        const exn_content content = content_of(i);
+        if (exn_cache_find(cache, &content) == EXN_CACHE_MISSING) status = append(cache, i);
+    }
+    exn_cache_close(cache);
+    return status;
+}
+
+START_TEST(memory_may_fail) {
+    char *folder = unit_temp_create(), *path = unit_path(folder, "features");
+    unit_sweep_failures(open_and_fill, NULL);
+    unit_sweep_failures(open_and_fill, path);
+    free(path);
+    unit_temp_remove(folder);
+}
+END_TEST
+
+int main(void) {
+    return unit_run("cache",
+                    (const TTest *const[]){in_memory, budget_is_refused_with_the_need, cut_at_every_byte,
+                                           flipped_bytes_are_never_served,
+                                           another_key_starts_anew_and_a_second_writer_waits, memory_may_fail, NULL});
+}
