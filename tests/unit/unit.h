@@ -6,6 +6,7 @@
 #include "core/context.h"
 
 #include <check.h>
+#include <string.h>
 
 /* An allocator that counts, checks releases, fills fresh memory with 0xA5 and fails on request. Thread-safe. */
 typedef struct unit_allocator {
