@@ -32,7 +32,7 @@ typedef struct exn_plan_step {
     const char *name, *op, *algorithm; /* node name, "Conv", "gemm 7x32" */
     uint64_t macs;
     size_t output;     /* index of the output that this step completes; SIZE_MAX: none */
-    size_t branch;     /* 0: backbone; i+1: what only output i needs */
+    size_t branch;     /* 0: backbone; i+1: what only output i, not the last, needs */
     size_t live_bytes; /* alive during the step, workspace included */
     exn_shape shape;   /* of its result */
 } exn_plan_step;

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Heads as tensors: their shapes, their memory, and the one that starts from the network's own classifier. */
+#include "graph/head.h"
+
+const char *exn_head_tensor_name(exn_head_tensor which) {
+    static const char *const names[EXN_HEAD_TENSORS] = {
+        [EXN_HEAD_DW_WEIGHT] = "dw.weight", [EXN_HEAD_PW_WEIGHT] = "pw.weight", [EXN_HEAD_BN_SCALE] = "bn.scale",
+        [EXN_HEAD_BN_SHIFT] = "bn.shift",   [EXN_HEAD_BN_MEAN] = "bn.mean",     [EXN_HEAD_BN_VAR] = "bn.var",
+        [EXN_HEAD_MEAN] = "norm.mean",      [EXN_HEAD_INV_STD] = "norm.inv_std", [EXN_HEAD_FC_WEIGHT] = "fc.weight",
+        [EXN_HEAD_FC_BIAS] = "fc.bias"};
+    return (unsigned)which < EXN_HEAD_TENSORS ? names[which] : "unknown";
+}
+
+static size_t at_most_grid(size_t size) {
+    return size < EXN_HEAD_GRID ? size : EXN_HEAD_GRID;
+}
+
+size_t exn_head_prefix_shape(size_t *h, size_t *w, size_t *c, const exn_head *head) {
+    const bool map = head->kind == EXN_HEAD_POOLED || head->kind == EXN_HEAD_CONV;
+    *c = head->c;
+    *h = !map ? 1 : head->kind == EXN_HEAD_POOLED ? at_most_grid(head->h) : head->h;
+    *w = !map ? 1 : head->kind == EXN_HEAD_POOLED ? at_most_grid(head->w) : head->w;
+    return *h * *w * *c;
+}
+
+size_t exn_head_conv_size(size_t *stride, size_t *oh, size_t *ow, const exn_head *head) {
+    const size_t least = head->h < head->w ? head->h : head->w;
+    *stride = least < 14 ? 1 : 2;
+    *oh = (head->h - 1) / *stride + 1; /* 3x3 with one row of padding on either side */
+    *ow = (head->w - 1) / *stride + 1;
+    return *oh * *ow;
+}
+
+size_t exn_head_features(const exn_head *head) {
+    size_t h, w, c, stride;
+    if (head->kind != EXN_HEAD_CONV) return exn_head_prefix_shape(&h, &w, &c, head);
+    exn_head_conv_size(&stride, &h, &w, head);
+    return at_most_grid(h) * at_most_grid(w) * EXN_HEAD_HIDDEN;
+}
+
+size_t exn_head_tensor_shape(exn_shape *out, const exn_head *head, exn_head_tensor which) {
+    const bool conv = head->kind == EXN_HEAD_CONV;
+    size_t dims[2] = {0, 0}, rank = 1;
+    switch (which) {
+    case EXN_HEAD_DW_WEIGHT:
+    case EXN_HEAD_PW_WEIGHT:
+        rank = 2;
+        dims[0] = !conv ? 0 : which == EXN_HEAD_DW_WEIGHT ? 9 : EXN_HEAD_HIDDEN;
+        dims[1] = head->c;
+        break;
+    case EXN_HEAD_BN_SCALE:
+    case EXN_HEAD_BN_SHIFT:
+    case EXN_HEAD_BN_MEAN:
+    case EXN_HEAD_BN_VAR:
+        dims[0] = conv ? EXN_HEAD_HIDDEN : 0;
+        break;
+    case EXN_HEAD_FC_WEIGHT:
+        rank = 2;
+        dims[0] = head->classes;
+        dims[1] = exn_head_features(head);
+        break;
+    case EXN_HEAD_FC_BIAS:
+        dims[0] = head->classes;
+        break;
+    case EXN_HEAD_MEAN:
+    case EXN_HEAD_INV_STD:
+        dims[0] = exn_head_features(head);
+        break;
+    case EXN_HEAD_TENSORS:
+        break;
+    }
+    *out = exn_shape_of(rank, dims);
+    return exn_shape_elements(out);
+}
+
+exn_status exn_head_allocate(exn_head *head, exn_context *ctx) {
+    for (int which = 0; which < EXN_HEAD_TENSORS; which++) {
+        exn_shape shape;
+        const size_t count = exn_head_tensor_shape(&shape, head, (exn_head_tensor)which);
+        head->tensor[which] = NULL;
+        if (count == 0) continue;
+        head->tensor[which] = exn_calloc(ctx, count, sizeof(float));
+        if (!head->tensor[which]) {
+            exn_head_free(head, ctx);
+            return EXN_E_NOMEM;
+        }
+        const bool ones = which == EXN_HEAD_BN_SCALE || which == EXN_HEAD_BN_VAR || which == EXN_HEAD_INV_STD;
+        for (size_t i = 0; ones && i < count; i++) head->tensor[which][i] = 1.0f;
+    }
+    return EXN_OK;
+}
+
+void exn_head_free(exn_head *head, exn_context *ctx) {
+    for (int which = 0; which < EXN_HEAD_TENSORS; which++) {
+        exn_free(ctx, head->tensor[which]);
+        head->tensor[which] = NULL;
+    }
+}
+
+uint64_t exn_head_macs(const exn_head *head) {
+    const uint64_t fc = (uint64_t)exn_head_features(head) * head->classes;
+    if (head->kind != EXN_HEAD_CONV) return fc;
+    size_t stride, oh, ow;
+    const uint64_t pixels = exn_head_conv_size(&stride, &oh, &ow, head);
+    return pixels * head->c * (9 + EXN_HEAD_HIDDEN) + fc;
+}
+
+static bool passes_logits_on(exn_op op) {
+    return op == EXN_OP_Flatten || op == EXN_OP_Reshape || op == EXN_OP_Squeeze || op == EXN_OP_Unsqueeze ||
+           op == EXN_OP_Identity || op == EXN_OP_Dropout || op == EXN_OP_Softmax || op == EXN_OP_LogSoftmax ||
+           op == EXN_OP_GlobalAveragePool || op == EXN_OP_ReduceMean || op == EXN_OP_Relu;
+}
+
+static const exn_node *find_classifier(const exn_graph *graph) {
+    uint32_t producer = graph->output == EXN_VALUE_NONE ? UINT32_MAX : graph->values[graph->output].producer;
+    while (producer != UINT32_MAX && passes_logits_on(graph->nodes[producer].op))
+        producer = graph->values[graph->nodes[producer].inputs[0]].producer;
+    if (producer == UINT32_MAX) return NULL;
+    const exn_node *node = &graph->nodes[producer];
+    const bool product = node->op == EXN_OP_Gemm || node->op == EXN_OP_MatMul || node->op == EXN_OP_Conv;
+    if (!product || node->input_count < 2) return NULL;
+    const exn_value *weight = &graph->values[node->inputs[1]];
+    if (!weight->data || weight->dtype != EXN_F32) return NULL;
+    if (node->op != EXN_OP_Conv) return weight->shape.rank == 2 ? node : NULL;
+    const bool pointwise = node->attrs.groups == 1 && weight->shape.dim[2] == 1 && weight->shape.dim[3] == 1;
+    return pointwise ? node : NULL;
+}
+
+static void copy_classifier(exn_head *head, const exn_graph *graph, const exn_node *node) {
+    const exn_attrs *a = &node->attrs;
+    const exn_value *weight = &graph->values[node->inputs[1]];
+    const bool by_class = node->op == EXN_OP_Conv || (node->op == EXN_OP_Gemm && a->trans_b);
+    const bool has_bias = node->op != EXN_OP_MatMul && node->input_count > (a->residual ? 3u : 2u) &&
+                          node->inputs[2] != EXN_VALUE_NONE;
+    const exn_value *bias = has_bias ? &graph->values[node->inputs[2]] : NULL;
+    const float alpha = node->op == EXN_OP_Gemm ? a->alpha : 1.0f, beta = node->op == EXN_OP_Gemm ? a->beta : 1.0f;
+    const bool one_bias = bias && exn_shape_elements(&bias->shape) == 1;
+    for (size_t j = 0; j < head->classes; j++) {
+        const float scale = a->fold_scale ? a->fold_scale[j] * alpha : alpha;
+        for (size_t i = 0; i < head->c; i++)
+            head->tensor[EXN_HEAD_FC_WEIGHT][j * head->c + i] =
+                exn_value_f32(weight, by_class ? j * head->c + i : i * head->classes + j) * scale;
+        const float own = bias ? beta * exn_value_f32(bias, one_bias ? 0 : j) : 0.0f;
+        head->tensor[EXN_HEAD_FC_BIAS][j] = a->fold_shift ? a->fold_shift[j] : own;
+    }
+}
+
+exn_status exn_head_from_classifier(exn_head *out, exn_context *ctx, const exn_graph *graph) {
+    const exn_node *node = find_classifier(graph);
+    if (!node) return exn_fail(ctx, EXN_E_UNSUPPORTED, "the network does not end in a classifier that can be replaced");
+    const exn_shape *weight = &graph->values[node->inputs[1]].shape;
+    const bool by_class = node->op == EXN_OP_Conv || (node->op == EXN_OP_Gemm && node->attrs.trans_b);
+    exn_head head = {.kind = EXN_HEAD_CLASSIFIER,
+                     .c = weight->dim[by_class ? 1 : 0],
+                     .h = 1,
+                     .w = 1,
+                     .classes = weight->dim[by_class ? 0 : 1]};
+    EXN_TRY(exn_head_allocate(&head, ctx));
+    copy_classifier(&head, graph, node);
+    *out = head;
+    return EXN_OK;
+}

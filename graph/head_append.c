@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Heads as operators: folded on the way into the graph, so that judging and running see one and the same network. */
+#include "graph/head.h"
+
+#include <math.h>
+
+static exn_status check_tap(const exn_graph *graph, exn_value_id x, const exn_head *head, size_t c, size_t h, size_t w) {
+    const exn_shape *shape = &graph->values[x].shape;
+    const bool wants_map = head->kind == EXN_HEAD_POOLED || head->kind == EXN_HEAD_CONV;
+    const bool vector = !wants_map && shape->rank == 2 && h * w == 1 && shape->dim[1] == c;
+    const bool map = shape->rank == 4 && shape->dim[1] == c && shape->dim[2] == h && shape->dim[3] == w;
+    if (vector || map) return EXN_OK;
+    char text[EXN_SHAPE_TEXT_BYTES];
+    return exn_fail(graph->ctx, EXN_E_SHAPE, "head %s for %zux%zux%zu does not fit value %s of shape %s",
+                    head->kind == EXN_HEAD_CLASSIFIER ? "classifier" : "of an exit", c, h, w, graph->values[x].name,
+                    exn_shape_text(text, shape));
+}
+
+/* (N, c, h, w) with the batch of x. */
+static exn_shape map_shape(const exn_graph *graph, exn_value_id x, size_t c, size_t h, size_t w) {
+    return exn_shape_of(4, (const size_t[]){graph->values[x].shape.dim[0], c, h, w});
+}
+
+/* A map becomes (N, features) in memory order; a matrix stays. */
+static exn_status append_flatten(exn_value_id *out, exn_graph *graph, exn_value_id x) {
+    const exn_shape *shape = &graph->values[x].shape;
+    *out = x;
+    if (shape->rank != 4) return EXN_OK;
+    exn_attrs attrs = exn_attrs_default();
+    attrs.axis = 1;
+    attrs.memory_order = true;
+    const exn_shape flat = exn_shape_of(2, (const size_t[]){shape->dim[0], shape->dim[1] * shape->dim[2] * shape->dim[3]});
+    return exn_graph_node(out, graph, EXN_OP_Flatten, NULL, &x, 1, &attrs, &flat);
+}
+
+static exn_status append_global_pool(exn_value_id *out, exn_graph *graph, exn_value_id x) {
+    const exn_shape *shape = &graph->values[x].shape;
+    exn_value_id pooled = x;
+    if (shape->rank == 4 && shape->dim[2] * shape->dim[3] > 1) {
+        const exn_shape one = map_shape(graph, x, shape->dim[1], 1, 1);
+        EXN_TRY(exn_graph_node(&pooled, graph, EXN_OP_GlobalAveragePool, NULL, &x, 1, NULL, &one));
+    }
+    return append_flatten(out, graph, pooled);
+}
+
+/* Adaptive average pooling to at most 4x4; a map that small already stays as it is. */
+static exn_status append_grid_pool(exn_value_id *out, exn_graph *graph, exn_value_id x) {
+    const exn_shape *shape = &graph->values[x].shape;
+    const size_t h = shape->dim[2], w = shape->dim[3];
+    *out = x;
+    if (h <= EXN_HEAD_GRID && w <= EXN_HEAD_GRID) return EXN_OK;
+    exn_attrs attrs = exn_attrs_default();
+    attrs.adaptive = true;
+    const exn_shape grid = map_shape(graph, x, shape->dim[1], h < EXN_HEAD_GRID ? h : EXN_HEAD_GRID,
+                                     w < EXN_HEAD_GRID ? w : EXN_HEAD_GRID);
+    return exn_graph_node(out, graph, EXN_OP_AveragePool, NULL, &x, 1, &attrs, &grid);
+}
+
+static exn_status append_prefix(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head) {
+    switch (head->kind) {
+    case EXN_HEAD_LINEAR:
+    case EXN_HEAD_CLASSIFIER:
+        return append_global_pool(out, graph, x);
+    case EXN_HEAD_POOLED:
+        return append_grid_pool(out, graph, x);
+    case EXN_HEAD_CONV:
+        *out = x;
+        return EXN_OK;
+    case EXN_HEAD_AUTO:
+        break;
+    }
+    return exn_fail(graph->ctx, EXN_E_INVALID, "head: its kind is not decided");
+}
+
+static exn_status append_depthwise(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head) {
+    size_t stride, oh, ow;
+    exn_head_conv_size(&stride, &oh, &ow, head);
+    const exn_shape shape = exn_shape_of(4, (const size_t[]){head->c, 1, 3, 3});
+    void *block;
+    EXN_TRY(exn_graph_block(&block, graph, head->c * 9, sizeof(float)));
+    float *weight = block;
+    for (size_t c = 0; c < head->c; c++)
+        for (size_t tap = 0; tap < 9; tap++) weight[c * 9 + tap] = head->tensor[EXN_HEAD_DW_WEIGHT][tap * head->c + c];
+    exn_value_id inputs[2] = {x, EXN_VALUE_NONE};
+    EXN_TRY(exn_graph_constant(&inputs[1], graph, NULL, EXN_F32, &shape, weight, false));
+    exn_attrs attrs = exn_attrs_default();
+    attrs.groups = head->c;
+    for (size_t i = 0; i < 2; i++) {
+        attrs.kernel[i] = 3;
+        attrs.stride[i] = stride;
+    }
+    for (size_t i = 0; i < 4; i++) attrs.pad[i] = 1;
+    const exn_shape result = map_shape(graph, x, head->c, oh, ow);
+    return exn_graph_node(out, graph, EXN_OP_Conv, NULL, inputs, 2, &attrs, &result);
+}
+
+/* 1x1 convolution; BatchNorm is what multiplies its weights and replaces its bias. */
+static exn_status append_pointwise(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head) {
+    const exn_shape shape = exn_shape_of(4, (const size_t[]){EXN_HEAD_HIDDEN, head->c, 1, 1});
+    exn_value_id inputs[2] = {x, EXN_VALUE_NONE};
+    EXN_TRY(exn_graph_constant(&inputs[1], graph, NULL, EXN_F32, &shape, head->tensor[EXN_HEAD_PW_WEIGHT], true));
+    void *block;
+    EXN_TRY(exn_graph_block(&block, graph, (size_t)2 * EXN_HEAD_HIDDEN, sizeof(float)));
+    float *scale = block, *shift = scale + EXN_HEAD_HIDDEN;
+    for (size_t j = 0; j < EXN_HEAD_HIDDEN; j++) {
+        const double deviation = sqrt((double)head->tensor[EXN_HEAD_BN_VAR][j] + (double)EXN_HEAD_EPSILON);
+        const double factor = (double)head->tensor[EXN_HEAD_BN_SCALE][j] / deviation;
+        scale[j] = (float)factor;
+        shift[j] = (float)((double)head->tensor[EXN_HEAD_BN_SHIFT][j] - (double)head->tensor[EXN_HEAD_BN_MEAN][j] * factor);
+    }
+    exn_attrs attrs = exn_attrs_default();
+    for (size_t i = 0; i < 2; i++) attrs.kernel[i] = attrs.stride[i] = 1;
+    attrs.fold_scale = scale;
+    attrs.fold_shift = shift;
+    attrs.activation = EXN_ACT_CLAMP;
+    attrs.lo = 0.0f;
+    attrs.hi = INFINITY;
+    const exn_shape *of_x = &graph->values[x].shape;
+    const exn_shape result = map_shape(graph, x, EXN_HEAD_HIDDEN, of_x->dim[2], of_x->dim[3]);
+    return exn_graph_node(out, graph, EXN_OP_Conv, NULL, inputs, 2, &attrs, &result);
+}
+
+/* Standardise and FC as one: W' = W * inv_std, b' = b - sum W * mean * inv_std, in double, rounded once. */
+static void fold_standardise(float *weight, float *bias, const exn_head *head, size_t features) {
+    const float *mean = head->tensor[EXN_HEAD_MEAN], *inv_std = head->tensor[EXN_HEAD_INV_STD];
+    for (size_t j = 0; j < head->classes; j++) {
+        const float *row = head->tensor[EXN_HEAD_FC_WEIGHT] + j * features;
+        double shift = (double)head->tensor[EXN_HEAD_FC_BIAS][j];
+        for (size_t i = 0; i < features; i++) {
+            const double scaled = (double)row[i] * (double)inv_std[i];
+            weight[j * features + i] = (float)scaled;
+            shift -= scaled * (double)mean[i];
+        }
+        bias[j] = (float)shift;
+    }
+}
+
+static exn_status append_fc(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head) {
+    const size_t features = exn_head_features(head);
+    exn_value_id inputs[3] = {x, EXN_VALUE_NONE, EXN_VALUE_NONE};
+    EXN_TRY(append_flatten(&inputs[0], graph, x));
+    void *weight, *bias;
+    EXN_TRY(exn_graph_block(&weight, graph, head->classes * features, sizeof(float)));
+    EXN_TRY(exn_graph_block(&bias, graph, head->classes, sizeof(float)));
+    fold_standardise(weight, bias, head, features);
+    const exn_shape weight_shape = exn_shape_of(2, (const size_t[]){head->classes, features});
+    const exn_shape bias_shape = exn_shape_of(1, &head->classes);
+    EXN_TRY(exn_graph_constant(&inputs[1], graph, NULL, EXN_F32, &weight_shape, weight, false));
+    EXN_TRY(exn_graph_constant(&inputs[2], graph, NULL, EXN_F32, &bias_shape, bias, false));
+    exn_attrs attrs = exn_attrs_default();
+    attrs.alpha = attrs.beta = 1.0f;
+    attrs.trans_b = true;
+    const exn_shape result = exn_shape_of(2, (const size_t[]){graph->values[x].shape.dim[0], head->classes});
+    return exn_graph_node(out, graph, EXN_OP_Gemm, NULL, inputs, 3, &attrs, &result);
+}
+
+exn_status exn_head_append_tail(exn_value_id *logits, exn_graph *graph, exn_value_id x, const exn_head *head) {
+    size_t h, w, c;
+    exn_head_prefix_shape(&h, &w, &c, head);
+    EXN_TRY(check_tap(graph, x, head, c, h, w));
+    if (head->kind == EXN_HEAD_CONV) {
+        EXN_TRY(append_depthwise(&x, graph, x, head));
+        EXN_TRY(append_pointwise(&x, graph, x, head));
+        EXN_TRY(append_grid_pool(&x, graph, x));
+    }
+    return append_fc(logits, graph, x, head);
+}
+
+exn_status exn_head_append(exn_value_id *prefix, exn_value_id *logits, exn_graph *graph, exn_value_id x,
+                           const exn_head *head) {
+    EXN_TRY(check_tap(graph, x, head, head->c, head->h, head->w));
+    exn_value_id features;
+    EXN_TRY(append_prefix(&features, graph, x, head));
+    EXN_TRY(exn_head_append_tail(logits, graph, features, head));
+    *prefix = features;
+    return EXN_OK;
+}

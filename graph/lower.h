@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Lowering: each operator becomes one step, or only another view of memory that is there already.
+ *
+ * A value has a place: its elements in memory order (channels last for rank 4). Where an operator needs row-major
+ * elements and the two orders differ, a permuting step is put in front of it, once per value. */
+#ifndef EXN_GRAPH_LOWER_H
+#define EXN_GRAPH_LOWER_H
+
+#include "graph/step.h"
+
+typedef struct exn_place {
+    bool known;
+    exn_operand at;
+    size_t flat_c, flat_hw; /* not 0: a map flattened to (N, c*h*w) that still lies as (h, w, c) */
+} exn_place;
+
+typedef struct exn_lowering {
+    exn_context *ctx;
+    exn_plan *plan;
+    const exn_graph *graph;
+    const exn_node *node; /* being lowered */
+    size_t branch;
+    exn_place *places; /* of each value of the graph */
+    exn_place *rows;   /* its row-major copy, where one was made */
+} exn_lowering;
+
+exn_status exn_lowering_create(exn_lowering *out, exn_plan *plan, const exn_graph *graph);
+void exn_lowering_destroy(exn_lowering *l);
+/* Appends the steps of one node. Its inputs must have been lowered. Errors name the node and its operator. */
+exn_status exn_lower_node(exn_lowering *l, const exn_node *node, size_t branch);
+/* Makes sure that the value lies in memory order in a buffer of the arena that is not the plan's input. */
+exn_status exn_lower_output(exn_operand *out, exn_lowering *l, exn_value_id value);
+
+/* ---- For the files that lower a family of operators: node-wise entry points. ---- */
+exn_status exn_lower_conv(exn_lowering *l);
+exn_status exn_lower_gemm(exn_lowering *l);
+exn_status exn_lower_matmul(exn_lowering *l);
+exn_status exn_lower_batchnorm(exn_lowering *l);
+exn_status exn_lower_activation(exn_lowering *l);
+exn_status exn_lower_prelu(exn_lowering *l);
+exn_status exn_lower_binary(exn_lowering *l);
+exn_status exn_lower_pool(exn_lowering *l);
+exn_status exn_lower_global_pool(exn_lowering *l);
+exn_status exn_lower_mean(exn_lowering *l);
+exn_status exn_lower_softmax(exn_lowering *l);
+exn_status exn_lower_view(exn_lowering *l);
+exn_status exn_lower_transpose(exn_lowering *l);
+exn_status exn_lower_concat(exn_lowering *l);
+exn_status exn_lower_split(exn_lowering *l);
+exn_status exn_lower_slice(exn_lowering *l);
+exn_status exn_lower_pad(exn_lowering *l);
+exn_status exn_lower_gather(exn_lowering *l);
+
+/* ---- What those files share. ---- */
+exn_status exn_lower_fail(const exn_lowering *l, exn_status status, const char *reason);
+/* Input i of the node; NULL where it is absent. */
+const exn_value *exn_lower_input(const exn_lowering *l, size_t i);
+/* A step that will fill the node's output `which`: a new buffer, and the value's place. *out is valid until the next
+ * step is added. */
+exn_status exn_lower_step(exn_step **out, exn_lowering *l, exn_step_fn *run, const char *algorithm, size_t which);
+/* The operand as the value lies in memory order. Constants are converted to floats of the plan. */
+exn_status exn_lower_native(exn_operand *out, exn_lowering *l, exn_value_id value);
+/* The operand with its elements row-major. */
+exn_status exn_lower_rows(exn_operand *out, exn_lowering *l, exn_value_id value);
+/* The operand for broadcasting against values of `rank`: *memory is its shape, ones in front, in that rank's memory
+ * order. */
+exn_status exn_lower_ranked(exn_operand *out, exn_shape *memory, exn_lowering *l, exn_value_id value, size_t rank);
+/* Makes the node's output `which` another name of elements that lie row-major; permutes where its memory order differs. */
+exn_status exn_lower_bind_rows(exn_lowering *l, size_t which, exn_operand rows);
+/* Makes the node's output `which` another name of elements in its memory order. */
+void exn_lower_bind(exn_lowering *l, size_t which, exn_operand at);
+/* Floats of a constant, aligned, row-major: the constant's own memory, or a copy to be released with exn_free
+ * (*copy, else NULL). */
+exn_status exn_lower_floats(const float **out, void **copy, exn_lowering *l, const exn_value *value);
+/* Memory that lives as long as the plan. */
+exn_status exn_plan_block(void **out, exn_plan *plan, size_t count, size_t size);
+/* The same for packed weights: counted. */
+exn_status exn_plan_pack_block(float **out, exn_plan *plan, size_t floats);
+exn_status exn_plan_buffer(uint32_t *out, exn_plan *plan, size_t bytes);
+
+#endif

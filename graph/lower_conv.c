@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Lowering of Conv: weights packed with what folding attached, residual in the epilogue. */
+#include "graph/lower.h"
+
+#include <stdio.h>
+
+static void run_conv(const exn_step *step, exn_exec_view *view, exn_part part) {
+    exn_conv_run(&step->work.conv, step->weights, exn_operand_read(view, &step->in[0]),
+                 exn_operand_write(view, &step->out), exn_operand_optional(view, &step->in[1]),
+                 exn_step_workspace(step, view, part), part);
+}
+
+static exn_conv_shape conv_shape(const exn_attrs *a, const exn_shape *x, const exn_shape *w, const exn_shape *y) {
+    return (exn_conv_shape){.n = x->dim[0],
+                            .c = x->dim[1],
+                            .h = x->dim[2],
+                            .w = x->dim[3],
+                            .oc = y->dim[1],
+                            .oh = y->dim[2],
+                            .ow = y->dim[3],
+                            .kh = w->dim[2],
+                            .kw = w->dim[3],
+                            .stride_h = a->stride[0],
+                            .stride_w = a->stride[1],
+                            .dilation_h = a->dilation[0],
+                            .dilation_w = a->dilation[1],
+                            .pad_top = a->pad[0],
+                            .pad_left = a->pad[1],
+                            .groups = a->groups};
+}
+
+static exn_status pack_conv(float **out, exn_lowering *l, const exn_conv *conv, const exn_value *weight,
+                            const exn_value *bias) {
+    const exn_attrs *a = &l->node->attrs;
+    const float *w, *b = NULL;
+    void *w_copy = NULL, *b_copy = NULL;
+    EXN_TRY(exn_lower_floats(&w, &w_copy, l, weight));
+    exn_status status = bias ? exn_lower_floats(&b, &b_copy, l, bias) : EXN_OK;
+    if (status == EXN_OK) status = exn_plan_pack_block(out, l->plan, conv->packed_count);
+    if (status == EXN_OK) exn_conv_pack(*out, conv, w, a->fold_scale, a->fold_scale ? a->fold_shift : b);
+    exn_free(l->ctx, w_copy);
+    exn_free(l->ctx, b_copy);
+    return status;
+}
+
+exn_status exn_lower_conv(exn_lowering *l) {
+    const exn_node *node = l->node;
+    const exn_attrs *a = &node->attrs;
+    const exn_value *x = exn_lower_input(l, 0), *weight = exn_lower_input(l, 1);
+    const exn_value *y = &l->graph->values[node->outputs[0]];
+    const exn_value *bias = node->input_count > (a->residual ? 3u : 2u) ? exn_lower_input(l, 2) : NULL;
+    if (!x || !weight || x->shape.rank != 4 || weight->shape.rank != 4)
+        return exn_lower_fail(l, EXN_E_UNSUPPORTED, "only two-dimensional convolution is supported");
+
+    const exn_conv_shape shape = conv_shape(a, &x->shape, &weight->shape, &y->shape);
+    exn_conv conv;
+    exn_conv_prepare(&conv, &l->plan->kernels, &shape, a->activation, a->lo, a->hi);
+    float *packed;
+    EXN_TRY(pack_conv(&packed, l, &conv, weight, bias));
+    exn_operand in, residual = {.buffer = EXN_NO_BUFFER};
+    EXN_TRY(exn_lower_native(&in, l, node->inputs[0]));
+    if (a->residual) {
+        const exn_value_id last = node->inputs[node->input_count - 1];
+        if (!exn_shape_equal(&l->graph->values[last].shape, &y->shape))
+            return exn_lower_fail(l, EXN_E_SHAPE, "the residual is not as large as the result");
+        EXN_TRY(exn_lower_native(&residual, l, last));
+    }
+    exn_step *step;
+    EXN_TRY(exn_lower_step(&step, l, run_conv, exn_conv_algorithm_name(conv.algorithm), 0));
+    if (conv.tile)
+        snprintf(step->algorithm, sizeof step->algorithm, "%s %ux%u", exn_conv_algorithm_name(conv.algorithm),
+                 (unsigned)conv.tile->mr, (unsigned)conv.tile->nr);
+    step->in[0] = in;
+    step->in[1] = residual;
+    step->in_place = a->residual ? 2u : 0u;
+    step->weights = packed;
+    step->workspace_bytes = exn_round_up(conv.workspace_bytes);
+    step->work.conv = conv;
+    step->macs = exn_conv_macs(&shape);
+    return EXN_OK;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Making a plan: schedule, lower, lay out. Then answering questions about it. */
+#include "graph/plan.h"
+
+#include "graph/liveness.h"
+#include "graph/lower.h"
+#include "graph/schedule.h"
+
+static exn_status check_options(exn_context *ctx, const exn_graph *graph, const exn_plan_options *options) {
+    if (!options->kernels || options->threads < 1 || options->output_count < 1)
+        return exn_fail(ctx, EXN_E_INVALID, "plan: kernels, at least one thread and one output are needed");
+    if (graph->input == EXN_VALUE_NONE || graph->values[graph->input].dtype != EXN_F32)
+        return exn_fail(ctx, EXN_E_UNSUPPORTED, "plan: the network's input must be float32");
+    return EXN_OK;
+}
+
+static exn_status place_input(exn_lowering *l) {
+    exn_plan *plan = l->plan;
+    const exn_value *input = &l->graph->values[l->graph->input];
+    size_t count;
+    EXN_TRY(exn_shape_count(&count, l->ctx, &input->shape));
+    plan->input = (exn_operand){NULL, EXN_NO_BUFFER, 0};
+    EXN_TRY(exn_plan_buffer(&plan->input.buffer, plan, count * sizeof(float)));
+    plan->input_shape = input->shape;
+    l->places[l->graph->input] = (exn_place){.known = true, .at = plan->input};
+    return EXN_OK;
+}
+
+/* After this step, output i and everything before it is complete. */
+static exn_status finish_output(exn_lowering *l, size_t i, exn_value_id value) {
+    exn_plan *plan = l->plan;
+    exn_plan_output *output = &plan->outputs[i];
+    l->branch = i + 1 < plan->output_count ? i + 1 : 0;
+    EXN_TRY(exn_lower_output(&output->at, l, value));
+    output->shape = l->graph->values[value].shape;
+    output->step = plan->step_count - 1;
+    exn_step *step = &plan->steps[output->step];
+    if (step->output_begin == step->output_end) step->output_begin = i;
+    step->output_end = i + 1;
+    for (size_t s = 0; s < plan->step_count; s++) output->macs += plan->steps[s].macs;
+    return EXN_OK;
+}
+
+static exn_status lower_all(exn_lowering *l, const exn_schedule *schedule, const exn_plan_options *options) {
+    EXN_TRY(place_input(l));
+    size_t next = 0;
+    for (size_t i = 0; i < options->output_count; i++) {
+        for (; next < schedule->end[i]; next++)
+            EXN_TRY(exn_lower_node(l, &l->graph->nodes[schedule->nodes[next]], schedule->branch[next]));
+        EXN_TRY(finish_output(l, i, options->outputs[i]));
+    }
+    return exn_plan_layout(l->plan);
+}
+
+static exn_status fill_plan(exn_plan *plan, const exn_graph *graph, const exn_plan_options *options) {
+    exn_schedule schedule;
+    exn_lowering lowering;
+    EXN_TRY(exn_schedule_create(&schedule, graph, options->outputs, options->output_count));
+    exn_status status = exn_lowering_create(&lowering, plan, graph);
+    if (status == EXN_OK) {
+        status = lower_all(&lowering, &schedule, options);
+        exn_lowering_destroy(&lowering);
+    }
+    exn_schedule_destroy(&schedule, plan->ctx);
+    return status;
+}
+
+exn_status exn_plan_create(exn_plan **out, const exn_graph *graph, const exn_plan_options *options) {
+    exn_context *ctx = graph->ctx;
+    EXN_TRY(check_options(ctx, graph, options));
+    exn_plan *plan = exn_calloc(ctx, 1, sizeof *plan);
+    if (!plan) return EXN_E_NOMEM;
+    plan->ctx = ctx;
+    plan->kernels = *options->kernels;
+    plan->threads = options->threads;
+    plan->arithmetic = options->arithmetic;
+    plan->output_count = options->output_count;
+    plan->outputs = exn_calloc(ctx, options->output_count, sizeof *plan->outputs);
+    const exn_status status = plan->outputs ? fill_plan(plan, graph, options) : EXN_E_NOMEM;
+    if (status != EXN_OK) {
+        exn_plan_destroy(plan);
+        return status;
+    }
+    *out = plan;
+    return EXN_OK;
+}
+
+void exn_plan_destroy(exn_plan *plan) {
+    if (!plan) return;
+    exn_context *ctx = plan->ctx;
+    for (size_t i = 0; i < plan->step_count; i++) exn_free(ctx, plan->steps[i].name);
+    for (size_t i = 0; i < plan->block_count; i++) exn_free(ctx, plan->blocks[i]);
+    exn_free(ctx, plan->steps);
+    exn_free(ctx, plan->blocks);
+    exn_free(ctx, plan->buffers);
+    exn_free(ctx, plan->outputs);
+    exn_free(ctx, plan);
+}
+
+exn_arena_plan exn_plan_arena(const exn_plan *plan) {
+    return plan->arena;
+}
+
+size_t exn_plan_packed_bytes(const exn_plan *plan) {
+    return plan->packed_bytes;
+}
+
+size_t exn_plan_step_count(const exn_plan *plan) {
+    return plan->step_count;
+}
+
+exn_plan_step exn_plan_get_step(const exn_plan *plan, size_t index) {
+    const exn_step *step = &plan->steps[index];
+    return (exn_plan_step){.name = step->name,
+                           .op = step->op,
+                           .algorithm = step->algorithm,
+                           .macs = step->macs,
+                           .output = step->output_end > step->output_begin ? step->output_end - 1 : SIZE_MAX,
+                           .branch = step->branch,
+                           .live_bytes = step->live_bytes,
+                           .shape = step->shape};
+}
+
+exn_shape exn_plan_input_shape(const exn_plan *plan) {
+    return plan->input_shape;
+}
+
+exn_shape exn_plan_output_shape(const exn_plan *plan, size_t output) {
+    return plan->outputs[output].shape;
+}
+
+uint64_t exn_plan_output_macs(const exn_plan *plan, size_t output) {
+    return plan->outputs[output].macs;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Running a plan on its threads, and deciding at each exit who leaves. */
+#include "graph/run.h"
+
+#include "graph/step.h"
+
+#include <math.h>
+#include <string.h>
+
+struct exn_exec {
+    exn_context *ctx;
+    const exn_plan *plan;
+    exn_pool *pool; /* NULL with one thread */
+    unsigned char *arena;
+};
+
+/* One run as its threads share it. */
+typedef struct exn_job {
+    const exn_plan *plan;
+    exn_exec_view view;
+    float *const *sinks;        /* NULL: none */
+    const exn_exit_rule *rules; /* NULL: run to the end */
+    exn_leave *leaves;
+    double *seconds; /* profiling: least time of each step */
+    double started;
+    bool stop; /* written by thread 0 between two barriers, read by all after the second */
+} exn_job;
+
+exn_status exn_exec_create(exn_exec **out, exn_context *ctx, const exn_plan *plan) {
+    exn_exec *exec = exn_calloc(ctx, 1, sizeof *exec);
+    if (!exec) return EXN_E_NOMEM;
+    exec->ctx = ctx;
+    exec->plan = plan;
+    exec->arena = exn_calloc(ctx, plan->arena.bytes, 1);
+    exn_status status = exec->arena ? EXN_OK : EXN_E_NOMEM;
+    if (status == EXN_OK && plan->threads > 1) status = exn_pool_create(&exec->pool, ctx, plan->threads);
+    if (status != EXN_OK) {
+        exn_exec_destroy(exec);
+        return status;
+    }
+    *out = exec;
+    return EXN_OK;
+}
+
+void exn_exec_destroy(exn_exec *exec) {
+    if (!exec) return;
+    exn_pool_destroy(exec->pool);
+    exn_free(exec->ctx, exec->arena);
+    exn_free(exec->ctx, exec);
+}
+
+float *exn_exec_input(exn_exec *exec) {
+    return (float *)(void *)(exec->arena + exec->plan->input.offset);
+}
+
+void exn_exec_set_nchw(exn_exec *exec, const float *nchw) {
+    const exn_shape *shape = &exec->plan->input_shape;
+    if (exn_memory_is_rows(shape))
+        memcpy(exn_exec_input(exec), nchw, exn_shape_elements(shape) * sizeof(float));
+    else
+        exn_permute(shape, (const size_t[]){0, 2, 3, 1}, nchw, exn_exec_input(exec), exn_part_whole());
+}
+
+size_t exn_exec_arena_bytes(const exn_exec *exec) {
+    return exec->plan->arena.bytes;
+}
+
+/* Where a sample leaves. Returns true when none is left. */
+static bool leave_samples(const exn_job *job, size_t exit, const float *logits) {
+    const exn_plan *plan = job->plan;
+    const exn_exit_rule *rule = &job->rules[exit];
+    const size_t samples = plan->input_shape.dim[0];
+    const size_t classes = samples ? exn_shape_elements(&plan->outputs[exit].shape) / samples : 0;
+    const bool last = exit + 1 == plan->output_count;
+    size_t staying = 0;
+    for (size_t sample = 0; sample < samples; sample++) {
+        if (job->leaves[sample].exit != SIZE_MAX) continue;
+        if (!rule->enabled && !last) {
+            staying++;
+            continue;
+        }
+        size_t label;
+        const float confidence =
+            exn_confidence(&label, &plan->kernels, logits + sample * classes, classes, rule->temperature);
+        if (last || (rule->enabled && confidence >= rule->threshold))
+            job->leaves[sample] = (exn_leave){exit, label, confidence};
+        else
+            staying++;
+    }
+    return staying == 0;
+}
+
+/* Hands out what a step completed; thread 0 alone, between two barriers. */
+static void finish_outputs(exn_job *job, const exn_step *step) {
+    for (size_t i = step->output_begin; i < step->output_end && !job->stop; i++) {
+        const exn_plan_output *output = &job->plan->outputs[i];
+        const float *values = exn_operand_read(&job->view, &output->at);
+        if (job->sinks && job->sinks[i])
+            memcpy(job->sinks[i], values, exn_shape_elements(&output->shape) * sizeof(float));
+        if (job->rules) job->stop = leave_samples(job, i, values);
+    }
+}
+
+static void run_steps(void *argument, exn_part part) {
+    exn_job *job = argument;
+    for (size_t s = 0; s < job->plan->step_count; s++) {
+        const exn_step *step = &job->plan->steps[s];
+        step->run(step, &job->view, part);
+        exn_barrier(part);
+        if (step->output_begin == step->output_end) continue;
+        if (part.index == 0) finish_outputs(job, step);
+        exn_barrier(part);
+        if (job->stop) return;
+    }
+}
+
+void exn_exec_run(exn_exec *exec, float *const sinks[]) {
+    exn_job job = {.plan = exec->plan, .view = {exec->arena}, .sinks = sinks};
+    exn_pool_run(exec->pool, run_steps, &job);
+}
+
+void exn_exec_run_exits(exn_exec *exec, const exn_exit_rule rules[], float *const sinks[], exn_leave leaves[]) {
+    exn_job job = {
+        .plan = exec->plan, .view = {exec->arena}, .sinks = sinks, .rules = rules, .leaves = leaves};
+    for (size_t sample = 0; sample < exec->plan->input_shape.dim[0]; sample++) leaves[sample].exit = SIZE_MAX;
+    exn_pool_run(exec->pool, run_steps, &job);
+}
+
+static void time_steps(void *argument, exn_part part) {
+    exn_job *job = argument;
+    for (size_t s = 0; s < job->plan->step_count; s++) {
+        const exn_step *step = &job->plan->steps[s];
+        if (part.index == 0) job->started = exn_now();
+        exn_barrier(part);
+        step->run(step, &job->view, part);
+        exn_barrier(part);
+        if (part.index != 0) continue;
+        const double spent = exn_now() - job->started;
+        if (spent < job->seconds[s]) job->seconds[s] = spent;
+    }
+}
+
+void exn_exec_profile(exn_exec *exec, size_t repeats, double seconds[]) {
+    exn_job job = {.plan = exec->plan, .view = {exec->arena}, .seconds = seconds};
+    for (size_t s = 0; s < exec->plan->step_count; s++) seconds[s] = repeats ? INFINITY : 0.0;
+    for (size_t i = 0; i < repeats; i++) exn_pool_run(exec->pool, time_steps, &job);
+}
+
+#define CONFIDENCE_CHUNK 256u
+
+float exn_confidence(size_t *label, const exn_kernel_set *kernels, const float *logits, size_t classes,
+                     float temperature) {
+    const exn_f32_vector *vector = &kernels->f32_vector;
+    *label = 0;
+    bool finite = true;
+    for (size_t i = 0; i < classes; i++) {
+        if (logits[i] > logits[*label]) *label = i;
+        finite &= !isnan(logits[i]);
+    }
+    if (!finite || classes == 0) return NAN;
+    const float largest = logits[*label] / temperature;
+    float scaled[CONFIDENCE_CHUNK], sum = 0.0f;
+    for (size_t i = 0; i < classes; i += CONFIDENCE_CHUNK) {
+        const size_t n = classes - i < CONFIDENCE_CHUNK ? classes - i : CONFIDENCE_CHUNK;
+        vector->binary(EXN_DIV, n, logits + i, 1, &temperature, 0, scaled);
+        sum += vector->sum_exp(n, scaled, largest, scaled);
+    }
+    return 1.0f / sum;
+}
