@@ -4,8 +4,8 @@
 
 const char *exn_head_tensor_name(exn_head_tensor which) {
     static const char *const names[EXN_HEAD_TENSORS] = {
-        [EXN_HEAD_DW_WEIGHT] = "dw.weight", [EXN_HEAD_PW_WEIGHT] = "pw.weight", [EXN_HEAD_BN_SCALE] = "bn.scale",
-        [EXN_HEAD_BN_SHIFT] = "bn.shift",   [EXN_HEAD_BN_MEAN] = "bn.mean",     [EXN_HEAD_BN_VAR] = "bn.var",
+        [EXN_HEAD_DW_WEIGHT] = "dw.weight", [EXN_HEAD_PW_WEIGHT] = "pw.weight",  [EXN_HEAD_BN_SCALE] = "bn.scale",
+        [EXN_HEAD_BN_SHIFT] = "bn.shift",   [EXN_HEAD_BN_MEAN] = "bn.mean",      [EXN_HEAD_BN_VAR] = "bn.var",
         [EXN_HEAD_MEAN] = "norm.mean",      [EXN_HEAD_INV_STD] = "norm.inv_std", [EXN_HEAD_FC_WEIGHT] = "fc.weight",
         [EXN_HEAD_FC_BIAS] = "fc.bias"};
     return (unsigned)which < EXN_HEAD_TENSORS ? names[which] : "unknown";
@@ -130,8 +130,8 @@ static void copy_classifier(exn_head *head, const exn_graph *graph, const exn_no
     const exn_attrs *a = &node->attrs;
     const exn_value *weight = &graph->values[node->inputs[1]];
     const bool by_class = node->op == EXN_OP_Conv || (node->op == EXN_OP_Gemm && a->trans_b);
-    const bool has_bias = node->op != EXN_OP_MatMul && node->input_count > (a->residual ? 3u : 2u) &&
-                          node->inputs[2] != EXN_VALUE_NONE;
+    const bool has_bias =
+        node->op != EXN_OP_MatMul && node->input_count > (a->residual ? 3u : 2u) && node->inputs[2] != EXN_VALUE_NONE;
     const exn_value *bias = has_bias ? &graph->values[node->inputs[2]] : NULL;
     const float alpha = node->op == EXN_OP_Gemm ? a->alpha : 1.0f, beta = node->op == EXN_OP_Gemm ? a->beta : 1.0f;
     const bool one_bias = bias && exn_shape_elements(&bias->shape) == 1;

@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-static exn_status check_tap(const exn_graph *graph, exn_value_id x, const exn_head *head, size_t c, size_t h, size_t w) {
+static exn_status check_tap(const exn_graph *graph, exn_value_id x, const exn_head *head, size_t c, size_t h,
+                            size_t w) {
     const exn_shape *shape = &graph->values[x].shape;
     const bool wants_map = head->kind == EXN_HEAD_POOLED || head->kind == EXN_HEAD_CONV;
     const bool vector = !wants_map && shape->rank == 2 && h * w == 1 && shape->dim[1] == c;
@@ -29,7 +30,8 @@ static exn_status append_flatten(exn_value_id *out, exn_graph *graph, exn_value_
     exn_attrs attrs = exn_attrs_default();
     attrs.axis = 1;
     attrs.memory_order = true;
-    const exn_shape flat = exn_shape_of(2, (const size_t[]){shape->dim[0], shape->dim[1] * shape->dim[2] * shape->dim[3]});
+    const exn_shape flat =
+        exn_shape_of(2, (const size_t[]){shape->dim[0], shape->dim[1] * shape->dim[2] * shape->dim[3]});
     return exn_graph_node(out, graph, EXN_OP_Flatten, NULL, &x, 1, &attrs, &flat);
 }
 
@@ -106,7 +108,8 @@ static exn_status append_pointwise(exn_value_id *out, exn_graph *graph, exn_valu
         const double deviation = sqrt((double)head->tensor[EXN_HEAD_BN_VAR][j] + (double)EXN_HEAD_EPSILON);
         const double factor = (double)head->tensor[EXN_HEAD_BN_SCALE][j] / deviation;
         scale[j] = (float)factor;
-        shift[j] = (float)((double)head->tensor[EXN_HEAD_BN_SHIFT][j] - (double)head->tensor[EXN_HEAD_BN_MEAN][j] * factor);
+        shift[j] =
+            (float)((double)head->tensor[EXN_HEAD_BN_SHIFT][j] - (double)head->tensor[EXN_HEAD_BN_MEAN][j] * factor);
     }
     exn_attrs attrs = exn_attrs_default();
     for (size_t i = 0; i < 2; i++) attrs.kernel[i] = attrs.stride[i] = 1;

@@ -50,7 +50,8 @@ static bool may_overwrite(const exn_plan *plan, size_t s, size_t i) {
     if (!(step->in_place & (1u << i)) || in->constant || in->buffer == EXN_NO_BUFFER) return false;
     const uint32_t root = exn_buffer_root(plan, in->buffer);
     const exn_buffer *buffer = &plan->buffers[root];
-    if (buffer->last != s || buffer->taken_after > s || buffer->bytes != plan->buffers[step->out.buffer].bytes) return false;
+    if (buffer->last != s || buffer->taken_after > s || buffer->bytes != plan->buffers[step->out.buffer].bytes)
+        return false;
     for (size_t k = 0; k < EXN_STEP_INPUTS; k++) {
         const exn_operand *other = &step->in[k];
         const bool shares = k != i && !other->constant && other->buffer != EXN_NO_BUFFER &&

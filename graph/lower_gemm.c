@@ -86,7 +86,8 @@ static exn_status pack_right(float **out, exn_lowering *l, const exn_gemm *g, co
     if (status == EXN_OK) status = column_scale(l, &right, g->n);
     if (status == EXN_OK) status = column_bias(l, &right, g->n, bias);
     if (status == EXN_OK) status = exn_plan_pack_block(out, l->plan, exn_gemm_packed_count(g->tile, g->n, g->k));
-    if (status == EXN_OK) exn_gemm_pack(*out, g->tile, g->n, g->k, right.b, right.row, right.col, right.scale, right.bias);
+    if (status == EXN_OK)
+        exn_gemm_pack(*out, g->tile, g->n, g->k, right.b, right.row, right.col, right.scale, right.bias);
     free_right(l, &right);
     return status;
 }

@@ -10,7 +10,8 @@ exn_status exn_preprocess_complete(exn_preprocess *options, exn_context *ctx, si
     for (size_t c = 0; c < 3; c++) {
         const float mean = options->mean[c], deviation = options->deviation[c];
         if (!isfinite(mean) || !isfinite(deviation) || deviation < 0.0f)
-            return exn_fail(ctx, EXN_E_INVALID, "preprocessing: mean and deviation must be finite, deviation not negative");
+            return exn_fail(ctx, EXN_E_INVALID,
+                            "preprocessing: mean and deviation must be finite, deviation not negative");
         if (deviation == 0.0f) {
             options->mean[c] = 0.0f;
             options->deviation[c] = 255.0f;
@@ -44,13 +45,11 @@ static exn_status place_crop(exn_resize *out, exn_context *ctx, const exn_image 
     const double scaled = rint((double)size * (double)longer / (double)shorter);
     if (!(scaled < 2147483648.0)) return exn_fail(ctx, EXN_E_INVALID, "image: too long for its other side");
     const size_t other = (size_t)scaled;
-    exn_resize resize = {.width = wide ? other : size,
-                         .height = wide ? size : other,
-                         .crop_width = width,
-                         .crop_height = height};
+    exn_resize resize = {
+        .width = wide ? other : size, .height = wide ? size : other, .crop_width = width, .crop_height = height};
     if (resize.width < width || resize.height < height)
-        return exn_fail(ctx, EXN_E_INVALID, "preprocessing: size %zu gives %zux%zu pixels, the network wants %zux%zu", size,
-                        resize.width, resize.height, width, height);
+        return exn_fail(ctx, EXN_E_INVALID, "preprocessing: size %zu gives %zux%zu pixels, the network wants %zux%zu",
+                        size, resize.width, resize.height, width, height);
     resize.left = (resize.width - width) / 2;
     resize.top = (resize.height - height) / 2;
     *out = resize;
@@ -66,7 +65,8 @@ exn_status exn_preprocess_image(float *hwc, exn_resizer *resizer, const exn_imag
     const uint8_t *pixels;
     EXN_TRY(exn_preprocess_complete(&how, ctx, height, width));
     if (height == 0 || width == 0 || channels != (how.order == EXN_ORDER_GRAY ? 1u : 3u))
-        return exn_fail(ctx, EXN_E_INVALID, "preprocessing: channel order does not fit a network of %zu channels", channels);
+        return exn_fail(ctx, EXN_E_INVALID, "preprocessing: channel order does not fit a network of %zu channels",
+                        channels);
     EXN_TRY(check_image(ctx, image));
     EXN_TRY(place_crop(&resize, ctx, image, how.size, height, width));
     source = *image;

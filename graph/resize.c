@@ -97,8 +97,7 @@ static void weigh_position(exn_axis *axis, size_t at, double center, double supp
 static exn_status prepare_axis(exn_axis *axis, exn_context *ctx, size_t in, size_t out, size_t begin, size_t count) {
     const double scale = (double)in / (double)out, support = scale > 1.0 ? scale : 1.0;
     EXN_TRY(grow_axis(ctx, axis, count, 2 * (size_t)ceil(support) + 1));
-    for (size_t i = 0; i < count; i++)
-        weigh_position(axis, i, ((double)(begin + i) + 0.5) * scale, support, in);
+    for (size_t i = 0; i < count; i++) weigh_position(axis, i, ((double)(begin + i) + 0.5) * scale, support, in);
     return EXN_OK;
 }
 
@@ -161,7 +160,8 @@ exn_status exn_resizer_gray(exn_image *out, exn_resizer *resizer, const exn_imag
     for (size_t y = 0; y < image->height; y++) {
         const uint8_t *p = image->pixels + y * pitch;
         for (size_t x = 0; x < image->width; x++, p += 3)
-            resizer->gray[y * image->width + x] = (uint8_t)((19595u * p[0] + 38470u * p[1] + 7471u * p[2] + 32768u) >> 16);
+            resizer->gray[y * image->width + x] =
+                (uint8_t)((19595u * p[0] + 38470u * p[1] + 7471u * p[2] + 32768u) >> 16);
     }
     *out = (exn_image){.pixels = resizer->gray, .width = image->width, .height = image->height, .channels = 1};
     return EXN_OK;

@@ -6,7 +6,7 @@
 #include "graph/preprocess.h"
 
 typedef struct exn_resize {
-    size_t width, height; /* of the whole result, >= 1 */
+    size_t width, height;                      /* of the whole result, >= 1 */
     size_t left, top, crop_width, crop_height; /* the part of it that is wanted, inside the whole */
 } exn_resize;
 

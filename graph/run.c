@@ -120,8 +120,7 @@ void exn_exec_run(exn_exec *exec, float *const sinks[]) {
 }
 
 void exn_exec_run_exits(exn_exec *exec, const exn_exit_rule rules[], float *const sinks[], exn_leave leaves[]) {
-    exn_job job = {
-        .plan = exec->plan, .view = {exec->arena}, .sinks = sinks, .rules = rules, .leaves = leaves};
+    exn_job job = {.plan = exec->plan, .view = {exec->arena}, .sinks = sinks, .rules = rules, .leaves = leaves};
     for (size_t sample = 0; sample < exec->plan->input_shape.dim[0]; sample++) leaves[sample].exit = SIZE_MAX;
     exn_pool_run(exec->pool, run_steps, &job);
 }

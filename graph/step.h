@@ -118,7 +118,7 @@ typedef struct exn_buffer {
     size_t first, last; /* steps */
     bool used;
     size_t taken_after; /* an output lies here and is read after step taken_after - 1; 0: none */
-    uint32_t same_as; /* the buffer it was merged into; itself if none */
+    uint32_t same_as;   /* the buffer it was merged into; itself if none */
     size_t offset;
 } exn_buffer;
 
