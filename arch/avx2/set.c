@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The AVX2 set: its vector slot is the portable body over vec.h. */
+#include "arch/avx2/gemm.h"
 #include "arch/avx2/vec.h"
 #include "arch/cpu.h"
 #define EXN_SET avx2
@@ -10,5 +11,8 @@ const exn_kernel_set exn_kernel_set_avx2 = {
     .name = "avx2",
     .needs = EXN_CPU_AVX2,
     .fused = true,
+    .f32_gemm = {{exn_f32_gemm_6x16_avx2, 6, 16, "f32_gemm_6x16_avx2"},
+                 {exn_f32_gemm_4x24_avx2, 4, 24, "f32_gemm_4x24_avx2"},
+                 {exn_f32_gemm_1x64_avx2, 1, 64, "f32_gemm_1x64_avx2"}},
     .f32_vector = EXN_F32_VECTOR_INIT,
 };

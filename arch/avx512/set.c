@@ -13,6 +13,7 @@ const exn_kernel_set exn_kernel_set_avx512 = {
     .fused = true,
     .f32_gemm = {{exn_f32_gemm_7x32_avx512, 7, 32, "f32_gemm_7x32_avx512"},
                  {exn_f32_gemm_14x16_avx512, 14, 16, "f32_gemm_14x16_avx512"},
+                 {exn_f32_gemm_7x24_avx512, 7, 24, "f32_gemm_7x24_avx512"},
                  {exn_f32_gemm_1x128_avx512, 1, 128, "f32_gemm_1x128_avx512"}},
     .f32_vector = EXN_F32_VECTOR_INIT,
 };
