@@ -70,21 +70,28 @@ static exn_status take_lock(exn_lock *lock, const char *path, const char *lock_p
     return exn_fail(lock->ctx, EXN_E_IO, "%s: %s", lock_path, strerror(errno));
 }
 
+/* Opens and locks "TARGET.lock", where TARGET is `path` with links resolved, so that all names of a file share a lock. */
+static exn_status lock_beside(exn_lock *lock, const char *path) {
+    char *resolved = realpath(path, NULL); /* NULL: no such file yet, and its name is its own */
+    const char *target = resolved != NULL ? resolved : path;
+    const size_t room = strlen(target) + sizeof ".lock";
+    char *lock_path = exn_malloc(lock->ctx, room, 1);
+    exn_status status = EXN_E_NOMEM;
+    if (lock_path != NULL) {
+        snprintf(lock_path, room, "%s.lock", target);
+        status = take_lock(lock, path, lock_path);
+    }
+    exn_free(lock->ctx, lock_path);
+    free(resolved);
+    return status;
+}
+
 exn_status exn_lock_take(exn_lock **out, exn_context *ctx, const char *path) {
-    static const char suffix[] = ".lock";
     if (path == NULL) return exn_fail(ctx, EXN_E_INVALID, "path: NULL");
-    const size_t length = strlen(path);
     exn_lock *lock = exn_calloc(ctx, 1, sizeof *lock);
     if (lock == NULL) return EXN_E_NOMEM;
     *lock = (exn_lock){ctx, -1};
-    char *lock_path = exn_malloc(ctx, length + sizeof suffix, 1);
-    exn_status status = EXN_E_NOMEM;
-    if (lock_path != NULL) {
-        memcpy(lock_path, path, length);
-        memcpy(lock_path + length, suffix, sizeof suffix);
-        status = take_lock(lock, path, lock_path);
-    }
-    exn_free(ctx, lock_path);
+    const exn_status status = lock_beside(lock, path);
     if (status == EXN_OK)
         *out = lock;
     else

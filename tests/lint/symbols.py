@@ -1,23 +1,37 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the static library defines for the linker begins with exn_; generated *.pb.c files are exempt:
-symbols.py ROOT LIBRARY"""
+"""What the static library defines for the linker begins with exn_; generated *.pb.c files are exempt. The shared
+library exports what the installed headers declare, no more and no less: symbols.py ROOT STATIC SHARED"""
 import re
 import subprocess
 import sys
 
-from tree import finish
+from tree import FOLDERS, ROOT, complain, finish
 
-library = sys.argv[2]
+DECLARED = re.compile(r"^EXN_API\b[^;(]*?(\w+)\(", re.M)
+static, shared = sys.argv[2:4]
+
+
+def defined(library, *options):
+    """(where, name) of what nm lists."""
+    done = subprocess.run(["nm", "-A", *options, "--defined-only", library], capture_output=True, text=True, check=True)
+    for line in done.stdout.splitlines():
+        where, _, rest = line.rpartition(":")
+        yield where, rest.split()[-1]
 
 
 def check():
-    done = subprocess.run(["nm", "-A", "-g", "--defined-only", library], capture_output=True, text=True, check=True)
-    for line in done.stdout.splitlines():
-        where, _, rest = line.rpartition(":")
-        name = rest.split()[-1]
-        if not re.match(r"_?exn_", name) and ".pb.c" not in where:
+    for where, name in defined(static, "-g"):
+        if not name.startswith("exn_") and ".pb.c" not in where:
             yield f"{where}:1: symbol {name} does not begin with exn_"
+    exported = {name for _, name in defined(shared, "-D")}
+    for header in sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("include/exeunt/*.h")):
+        text = header.read_text()
+        for match in DECLARED.finditer(text):
+            if match[1] not in exported:
+                yield complain(header, text.count("\n", 0, match.start()) + 1, f"{match[1]} is not in the library")
+            exported.discard(match[1])
+    yield from (f"{shared}:1: {name} is exported, but no installed header declares it" for name in sorted(exported))
 
 
 finish(check())

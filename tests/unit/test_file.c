@@ -222,6 +222,18 @@ START_TEST(locks) {
 }
 END_TEST
 
+START_TEST(a_link_shares_the_lock) {
+    char *link = unit_path(folder, "link");
+    exn_lock *lock = NULL, *second = NULL;
+    unit_write_file(path, "", 0);
+    ck_assert_int_eq(symlink("file", link), 0);
+    unit_assert_ok(ctx, exn_lock_take(&lock, ctx, path));
+    unit_assert_fails(ctx, exn_lock_take(&second, ctx, link), EXN_E_BUSY, "/link: locked");
+    exn_lock_release(lock);
+    free(link);
+}
+END_TEST
+
 START_TEST(a_dead_process_holds_no_lock) {
     int ready[2];
     ck_assert_int_eq(pipe(ready), 0);
@@ -258,5 +270,6 @@ int main(void) {
                          (const TTest *const[]){mapping, what_cannot_be_mapped, replacing, discarding, large_files,
                                                 a_full_disk_keeps_the_old_file, the_device_that_is_always_full,
                                                 where_nothing_can_be_written, links_stay_links, names_without_a_folder,
-                                                memory_may_fail, locks, a_dead_process_holds_no_lock, hashes, NULL});
+                                                memory_may_fail, locks, a_link_shares_the_lock,
+                                                a_dead_process_holds_no_lock, hashes, NULL});
 }
