@@ -41,8 +41,9 @@ void exn_batchnorm_backward(const exn_batchnorm *bn, const exn_f32_vector *vecto
                             float *dx, float *dscale, float *dshift, exn_part part);
 
 /* Softmax with cross-entropy to a target distribution, both at one temperature:
- * loss = sum over rows weight[r] * T^2 * (-sum_j target[r][j] * log softmax(z[r] / T)[j]) ; dz likewise accumulates.
- * Hinton, Vinyals, Dean 2015: T^2 keeps the gradient's size. part.index 0 does the work (rows are few). */
+ * *loss += sum over rows weight[r] * T^2 * (-sum_j target[r][j] * log softmax(z[r] / T)[j]); *dz likewise accumulates
+ * its gradient. weight NULL: 1; dz may be NULL. Hinton, Vinyals, Dean 2015: T^2 keeps the gradient's size. For one
+ * thread: rows are few. */
 void exn_soft_cross_entropy(const exn_f32_vector *vector, size_t rows, size_t classes, const float *z,
                             const float *target, const float *weight, float temperature, double *loss, float *dz);
 
