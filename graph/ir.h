@@ -27,11 +27,13 @@ typedef struct exn_value {
     exn_dtype dtype;
     exn_shape shape; /* valid once inferred */
     const void *
-        data; /* constant: the elements, row-major; NULL: computed or input. May be unaligned for its type when mapped: read through memcpy or EXN value helpers unless `aligned` */
+        data; /* constant: the elements, row-major; NULL: computed or input. Unaligned for its type when mapped unless `aligned`: read through exn_value_f32 and exn_value_i64, or memcpy */
     bool aligned;      /* data may be read as its type directly */
     bool owned;        /* data is freed with the graph; else it belongs to the mapped file or the caller */
     uint32_t producer; /* node index; UINT32_MAX for inputs and constants */
 } exn_value;
+
+typedef enum exn_auto_pad { EXN_PAD_EXPLICIT, EXN_PAD_SAME_UPPER, EXN_PAD_SAME_LOWER, EXN_PAD_VALID } exn_auto_pad;
 
 /* Attributes of all operators, flat: only those of its own operator are meaningful. Vectors are (h, w) order. */
 typedef struct exn_attrs {
@@ -47,12 +49,18 @@ typedef struct exn_attrs {
     exn_dtype to;                                    /* Cast */
     size_t order[EXN_RANK_MAX];                      /* Transpose */
     int64_t start[EXN_RANK_MAX], step[EXN_RANK_MAX]; /* Slice, Pad (start = amount before), per axis of the input */
-    /* What folding attached to a Conv or Gemm: */
-    const float *fold_scale,
-        *fold_shift;           /* per output channel, owned by the graph: W *= scale, b = shift; NULL: none */
-    exn_activation activation; /* applied last */
+    /* What the file says and binding resolves: a bound graph has none of these. */
+    exn_auto_pad auto_pad; /* Conv and pools */
+    bool allow_zero;       /* Reshape: 0 means an empty dimension */
+    bool keep_all;         /* ReduceMean: no axes mean none instead of all */
+    /* Elementwise operators of one input (Relu, Clip, LeakyRelu, Sigmoid, ...) carry their own function here, bound or
+     * not; on Conv, Gemm and Add it is what folding attached, applied last. */
+    exn_activation activation;
     float lo, hi;
-    bool residual; /* the last input is added before the activation */
+    /* Further things that folding attached to a Conv or Gemm: */
+    const float *fold_scale,
+        *fold_shift; /* per output channel, owned by the graph: W *= scale, b = shift; NULL: none */
+    bool residual;   /* Conv: inputs are x, W, bias or EXN_VALUE_NONE, residual; added before the activation */
 } exn_attrs;
 
 typedef struct exn_node {
@@ -73,15 +81,17 @@ typedef struct exn_graph {
     size_t node_count, node_capacity;
     exn_value_id input;  /* the one input that is not a constant */
     exn_value_id output; /* the logits */
-    void **blocks;       /* further memory that goes with the graph */
+    void **blocks;       /* names, lists of inputs and outputs, and further memory that goes with the graph */
     size_t block_count, block_capacity;
+    uint32_t *slots; /* open addressing over names: value index + 1, 0: free */
+    size_t slot_count;
 } exn_graph;
 
 exn_status exn_graph_create(exn_graph **out, exn_context *ctx);
 void exn_graph_destroy(exn_graph *graph);
 /* A deep copy but for constant data, which both then share: the source must outlive the copy. */
 exn_status exn_graph_copy(exn_graph **out, const exn_graph *graph);
-/* name NULL: made up. */
+/* name NULL: made up. EXN_E_INVALID if the name is taken. */
 exn_status exn_graph_value(exn_value_id *out, exn_graph *graph, const char *name, exn_dtype dtype,
                            const exn_shape *shape);
 /* A constant that borrows `data`, or copies it when copy is set. */
@@ -90,11 +100,18 @@ exn_status exn_graph_constant(exn_value_id *out, exn_graph *graph, const char *n
 /* Appends a node with one output whose shape the caller knows; attrs may be NULL: defaults (ones, zeros). */
 exn_status exn_graph_node(exn_value_id *out, exn_graph *graph, exn_op op, const char *name, const exn_value_id *inputs,
                           size_t input_count, const exn_attrs *attrs, const exn_shape *shape);
+/* Appends a node that makes existing values: for operators with several outputs. Both lists are copied. */
+exn_status exn_graph_append(exn_graph *graph, exn_op op, const char *name, const exn_value_id *inputs,
+                            size_t input_count, const exn_value_id *outputs, size_t output_count,
+                            const exn_attrs *attrs);
+/* Drops the nodes marked dead and then every node that the output does not need, keeping the order; values stay. */
+exn_status exn_graph_prune(exn_graph *graph, const bool *dead);
 /* Memory freed with the graph. */
 exn_status exn_graph_block(void **out, exn_graph *graph, size_t count, size_t size);
 exn_value_id exn_graph_find(const exn_graph *graph, const char *value_name); /* EXN_VALUE_NONE if absent */
 exn_attrs exn_attrs_default(void);
 /* Elements of a constant as int64 (from I64, I32) or float (from F32), whatever the alignment. */
+bool exn_value_is_constant(const exn_value *value);
 int64_t exn_value_i64(const exn_value *value, size_t index);
 float exn_value_f32(const exn_value *value, size_t index);
 /* Multiply-adds of one node at its inferred shapes: Conv, Gemm, MatMul; 0 for others. */

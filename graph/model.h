@@ -4,6 +4,7 @@
 #define EXN_GRAPH_MODEL_H
 
 #include "core/file.h"
+#include "graph/import.h"
 #include "graph/ir.h"
 #include "graph/taps.h"
 
@@ -11,9 +12,10 @@ struct exn_model {
     exn_context *ctx;
     char *path;
     exn_mapping file;
-    exn_kernel_set kernels; /* selected for the context */
-    exn_graph *source;      /* as in the file, no shapes inferred but the input's declared one */
-    exn_graph *graph;       /* at batch 1 and the default size: inferred, constants folded, operators fused */
+    exn_externals externals; /* further files that hold weights */
+    exn_kernel_set kernels;  /* selected for the context */
+    exn_graph *source;       /* as in the file, no shapes inferred but the input's declared one */
+    exn_graph *graph;        /* at batch 1 and the default size: inferred, constants folded, operators fused */
     size_t channels, height, width, classes;
     exn_tap *taps; /* in order of cost; the last is the classifier's input */
     size_t tap_count;
