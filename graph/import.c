@@ -162,7 +162,7 @@ static exn_status append_flat_softmax(exn_importer *importer, exn_import_node *n
 }
 
 static exn_status append_node(exn_importer *importer, exn_import_node *node, exn_value_id *outputs, const char *name) {
-    size_t output_count;
+    size_t output_count = 0;
     if (node->op == EXN_OP_Constant) {
         char made[EXN_ONNX_NAME_MAX + 1];
         exn_value_id id;

@@ -25,16 +25,16 @@ typedef enum kind {
     MUST_BE_ZERO /* understood, and only 0 is implemented */
 } kind;
 
-typedef struct row {
+typedef struct attribute_row {
     exn_op op;
     const char *name;
     kind kind;
     size_t offset; /* in exn_attrs */
-} row;
+} attribute_row;
 
 #define AT(field) offsetof(exn_attrs, field)
 
-static const row rows[] = {
+static const attribute_row rows[] = {
     {EXN_OP_Conv, "kernel_shape", PAIR, AT(kernel)},
     {EXN_OP_Conv, "strides", PAIR, AT(stride)},
     {EXN_OP_Conv, "dilations", PAIR, AT(dilation)},
@@ -93,7 +93,7 @@ static const row rows[] = {
     {EXN_OP_Gather, "axis", AXIS, AT(axis)},
 };
 
-static const row *find_row(exn_op op, exn_onnx_text name) {
+static const attribute_row *find_row(exn_op op, exn_onnx_text name) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].op == op && exn_onnx_text_is(name, rows[i].name)) return &rows[i];
     return NULL;
@@ -177,7 +177,7 @@ static exn_status add_input(exn_importer *importer, exn_import_node *node, const
     return EXN_OK;
 }
 
-static exn_status read_attribute(exn_importer *importer, exn_import_node *node, const row *row,
+static exn_status read_attribute(exn_importer *importer, exn_import_node *node, const attribute_row *row,
                                  const exn_onnx_attribute *a) {
     exn_context *ctx = importer->ctx;
     void *field = (uint8_t *)&node->attrs + row->offset;
@@ -225,21 +225,21 @@ static exn_status read_attribute(exn_importer *importer, exn_import_node *node, 
 
 /* ---- what holds where the file is silent ---- */
 
-typedef struct arity {
+typedef struct input_range {
     uint8_t least, most;
-} arity;
+} input_range;
 #define MANY 255u
 
-static arity arity_of(exn_op op) {
+static input_range arity_of(exn_op op) {
     switch (op) {
     case EXN_OP_Conv:
     case EXN_OP_Gemm:
-        return (arity){2, 3};
+        return (input_range){2, 3};
     case EXN_OP_Clip:
     case EXN_OP_Dropout:
-        return (arity){1, 3};
+        return (input_range){1, 3};
     case EXN_OP_BatchNormalization:
-        return (arity){5, 5};
+        return (input_range){5, 5};
     case EXN_OP_MatMul:
     case EXN_OP_PRelu:
     case EXN_OP_Add:
@@ -249,20 +249,20 @@ static arity arity_of(exn_op op) {
     case EXN_OP_Reshape:
     case EXN_OP_Gather:
     case EXN_OP_Unsqueeze:
-        return (arity){2, 2};
+        return (input_range){2, 2};
     case EXN_OP_ReduceMean:
     case EXN_OP_Squeeze:
     case EXN_OP_Split:
     case EXN_OP_ConstantOfShape:
-        return (arity){1, 2};
+        return (input_range){1, 2};
     case EXN_OP_Concat:
-        return (arity){1, MANY};
+        return (input_range){1, MANY};
     case EXN_OP_Slice:
-        return (arity){3, 5};
+        return (input_range){3, 5};
     case EXN_OP_Pad:
-        return (arity){2, 4};
+        return (input_range){2, 4};
     default:
-        return (arity){1, 1};
+        return (input_range){1, 1};
     }
 }
 
@@ -337,7 +337,7 @@ static exn_status read_attributes(exn_importer *importer, exn_import_node *node)
     const exn_onnx_range range = node->source->attributes;
     for (size_t i = 0; i < range.count; i++) {
         const exn_onnx_attribute *a = &importer->onnx.attributes[range.first + i];
-        const row *row = find_row(node->op, a->name);
+        const attribute_row *row = find_row(node->op, a->name);
         exn_status status;
         if (row != NULL)
             status = read_attribute(importer, node, row, a);
@@ -355,7 +355,7 @@ static exn_status read_attributes(exn_importer *importer, exn_import_node *node)
 }
 
 exn_status exn_import_attributes(exn_importer *importer, exn_import_node *node) {
-    const arity arity = arity_of(node->op);
+    const input_range arity = arity_of(node->op);
     set_defaults(&node->attrs, node->op, importer->onnx.opset);
     EXN_TRY(read_attributes(importer, node));
     if (node->input_count < arity.least || (arity.most != MANY && node->input_count > arity.most))

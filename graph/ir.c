@@ -116,7 +116,7 @@ static exn_status value_name(char **out, exn_graph *graph, const char *name) {
 
 exn_status exn_graph_value(exn_value_id *out, exn_graph *graph, const char *name, exn_dtype dtype,
                            const exn_shape *shape) {
-    char *own;
+    char *own = NULL;
     EXN_TRY(value_name(&own, graph, name));
     EXN_TRY(exn_grow(graph->ctx, (void **)&graph->values, &graph->value_capacity, graph->value_count + 1,
                      sizeof *graph->values));
