@@ -230,13 +230,16 @@ static void entropy_forward(const exn_step_view *v) {
     v->value[3][0] = (float)layer->as.entropy.loss;
 }
 
-/* The loss is where gradients start, so its own gradient is the tape's seed of one. */
+/* The rows' weights take the gradient that arrives, which is one where training starts from this loss alone. */
 static void entropy_backward(const exn_step_view *v) {
     const exn_layer *layer = v->state;
+    const size_t rows = rows_of(v->shape[0]);
+    float *weight = v->workspace;
     double loss = 0; /* of no interest here */
-    if (v->part.index || !v->grad[0] || v->grad[3][0] == 0.0f) return;
-    exn_soft_cross_entropy(&layer->set->f32_vector, rows_of(v->shape[0]), last_dim(v->shape[0]), v->value[0],
-                           v->value[1], v->value[2], layer->as.entropy.temperature, &loss, v->grad[0]);
+    if (v->part.index || !v->grad[0]) return;
+    layer->set->f32_vector.binary(EXN_MUL, rows, v->value[2], 1, v->grad[3], 0, weight);
+    exn_soft_cross_entropy(&layer->set->f32_vector, rows, last_dim(v->shape[0]), v->value[0], v->value[1], weight,
+                           layer->as.entropy.temperature, &loss, v->grad[0]);
 }
 
 static const exn_step_rule entropy_rule = {"soft cross-entropy", entropy_forward, entropy_backward,
@@ -247,5 +250,5 @@ exn_status exn_layer_soft_cross_entropy(exn_var *out, exn_tape *tape, exn_layer 
     EXN_TRY(check_input(layer, z_shape, 0, entropy_rule.name));
     const exn_var inputs[] = {z, target, weight};
     const exn_shape scalar = {0, {0}};
-    return exn_tape_push(out, tape, &entropy_rule, layer, inputs, 3, &scalar, 0);
+    return exn_tape_push(out, tape, &entropy_rule, layer, inputs, 3, &scalar, rows_of(z_shape) * sizeof(float));
 }

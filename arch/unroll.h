@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * How micro-kernels keep arrays of accumulators in registers: inlining and unrolling of constant loops. */
-#ifndef EXN_KERNELS_UNROLL_H
-#define EXN_KERNELS_UNROLL_H
+#ifndef EXN_ARCH_UNROLL_H
+#define EXN_ARCH_UNROLL_H
 
 #define EXN_INLINE static inline __attribute__((always_inline))
 /* Before a loop whose bounds are constants after inlining. Clang turns arrays into registers only after full unrolling. */

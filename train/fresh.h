@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Heads that nobody has trained yet. */
+#ifndef EXN_TRAIN_FRESH_H
+#define EXN_TRAIN_FRESH_H
+
+#include "graph/head.h"
+
+/* Overwrites an allocated early head with its starting weights: normal numbers scaled by fan-in (He and others, 2015),
+ * statistics and biases neutral. They follow from seed and exit index alone. */
+void exn_head_reset(exn_head *head, uint64_t seed, size_t exit);
+/* Deep copy; `out` needs no preparation. */
+exn_status exn_head_copy(exn_head *out, exn_context *ctx, const exn_head *head);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Training one head from cached features, one step at a time, so that the caller may stop after any of them.
+ *
+ *   linear, pooled, classifier   standardise (fixed) -> FC; the whole set in one batch where it fits
+ *   conv                         depthwise -> 1x1 -> BatchNorm -> ReLU -> 4x4 pool -> standardise (running) -> FC
+ *
+ * Every number follows from the samples, the options and the seed: not from threads, tiles or time. */
+#ifndef EXN_TRAIN_LOOP_H
+#define EXN_TRAIN_LOOP_H
+
+#include "graph/head.h"
+#include "train/cache.h"
+#include "train/optimiser.h"
+
+typedef struct exn_fit exn_fit;
+
+typedef struct exn_fit_options {
+    exn_optimiser_kind optimiser;
+    double rate, decay; /* decay: AdamW's, relative to the rate; of SGD: added to the gradient */
+    size_t steps;       /* >= 1 */
+    size_t batch;       /* at most this many samples a step */
+    float temperature;  /* of the loss */
+    uint64_t seed, stream;
+    bool keep_statistics; /* standardise as the head already does, instead of from these samples */
+} exn_fit_options;
+
+/* What is learned: sample i is record `record[i]` of the cache, whose floats from `first` on are the head's prefix.
+ * target: count rows of probabilities. All borrowed for the life of the fit. */
+typedef struct exn_fit_samples {
+    const exn_cache *cache;
+    const size_t *record;
+    size_t count, first;
+    const float *target;
+} exn_fit_samples;
+
+/* Steps and batch that fresh heads of this kind need for `count` samples: see README for the measurements. */
+exn_fit_options exn_fit_defaults(exn_head_kind kind, size_t count);
+/* Trains `head` in place. count >= 1; the head's tensors are the start. Takes all memory it will need. */
+exn_status exn_fit_create(exn_fit **out, exn_context *ctx, const exn_kernel_set *kernels, exn_pool *pool,
+                          exn_head *head, const exn_fit_samples *samples, const exn_fit_options *options);
+void exn_fit_destroy(exn_fit *fit);
+/* One step; EXN_E_INVALID when the loss is no longer finite. */
+exn_status exn_fit_step(exn_fit *fit);
+bool exn_fit_done(const exn_fit *fit);
+/* Mean loss of the last step's batch. */
+double exn_fit_loss(const exn_fit *fit);
+/* Moves what the tape learned beside the weights (running statistics) into the head. After the last step. */
+void exn_fit_finish(exn_fit *fit);
+/* Bytes that a fit will hold: arena, gradients, moments. */
+exn_status exn_fit_bytes(size_t *out, exn_context *ctx, const exn_kernel_set *kernels, const exn_head *head,
+                         size_t count, const exn_fit_options *options);
+
+#endif

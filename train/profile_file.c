@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Profiles as files: one safetensors file a person, replaced whole or not at all. */
+#include "train/state.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_BYTES 64u
+
+static void tensor_name(char name[NAME_BYTES], size_t exit, exn_head_tensor which) {
+    snprintf(name, NAME_BYTES, "exits.%zu.%s", exit, exn_head_tensor_name(which));
+}
+
+/* ---- the network's path, relative to the profile's folder ---- */
+
+/* The folder of `path` as an absolute path without links; free() it. */
+static char *folder_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (!slash) return realpath(".", NULL);
+    char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    char *absolute = folder ? realpath(folder, NULL) : NULL;
+    free(folder);
+    return absolute;
+}
+
+/* "../../models/net.onnx": out of `folder` up to what both share, then down to `file`. Both absolute. */
+static exn_status relative_path(char **out, exn_context *ctx, const char *folder, const char *file) {
+    size_t shared = 0, same = 0;
+    while (folder[same] && folder[same] == file[same]) {
+        same++;
+        if (file[same] == '/' && (folder[same] == '/' || !folder[same])) shared = same;
+    }
+    size_t climbs = 0;
+    for (const char *at = folder + shared; *at; at++) climbs += at[0] == '/' && at[1] && at[1] != '/';
+    const char *rest = file + shared + 1;
+    char *path = exn_malloc(ctx, 3 * climbs + strlen(rest) + 1, 1);
+    if (!path) return EXN_E_NOMEM;
+    for (size_t i = 0; i < climbs; i++) memcpy(path + 3 * i, "../", 3);
+    memcpy(path + 3 * climbs, rest, strlen(rest) + 1);
+    *out = path;
+    return EXN_OK;
+}
+
+static exn_status find_model_path(char **out, const exn_profile *profile, const char *path) {
+    char *folder = folder_of(path), *file = realpath(profile->model->path, NULL);
+    exn_status status;
+    if (!folder)
+        status = exn_fail(profile->ctx, EXN_E_IO, "%s: %s", path, strerror(errno));
+    else if (!file)
+        status = exn_fail(profile->ctx, EXN_E_IO, "%s: %s", profile->model->path, strerror(errno));
+    else
+        status = relative_path(out, profile->ctx, folder, file);
+    free(folder);
+    free(file);
+    return status;
+}
+
+/* ---- saving ---- */
+
+static exn_status list_heads(exn_tensor_list *list, const exn_profile *profile) {
+    for (size_t e = 0; e < profile->exit_count; e++)
+        for (int which = 0; which < EXN_HEAD_TENSORS; which++) {
+            const exn_head *head = &profile->exits[e].head;
+            exn_shape shape;
+            char name[NAME_BYTES];
+            if (!exn_head_tensor_shape(&shape, head, (exn_head_tensor)which)) continue;
+            tensor_name(name, e, (exn_head_tensor)which);
+            EXN_TRY(exn_tensor_list_add(list, profile->ctx, name, EXN_F32, &shape, head->tensor[which]));
+        }
+    return EXN_OK;
+}
+
+static exn_status write_list(const exn_profile *profile, const exn_tensor_list *list, const char *path) {
+    exn_lock *lock;
+    exn_writer *writer;
+    EXN_TRY(exn_lock_take(&lock, profile->ctx, path));
+    exn_status status = exn_writer_open(&writer, profile->ctx, path);
+    if (status == EXN_OK) {
+        status = exn_safetensors_write(writer, profile->ctx, list);
+        if (status == EXN_OK)
+            status = exn_writer_commit(writer);
+        else
+            exn_writer_discard(writer);
+    }
+    exn_lock_release(lock);
+    return status;
+}
+
+static exn_status save_list(exn_tensor_list *list, const exn_profile *profile, const char *path,
+                            const char *model_path) {
+    char *state, hash[EXN_HASH_TEXT_BYTES];
+    EXN_TRY(list_heads(list, profile));
+    EXN_TRY(exn_state_write(&state, profile, list, model_path));
+    const size_t length = strlen(state), digits = sizeof hash - 1;
+    exn_hash_text(hash, state, length);
+    const exn_shape state_shape = exn_shape_of(1, &length), hash_shape = exn_shape_of(1, &digits);
+    exn_status status = exn_tensor_list_add(list, profile->ctx, EXN_STATE_TENSOR, EXN_U8, &state_shape, state);
+    if (status == EXN_OK)
+        status = exn_tensor_list_add(list, profile->ctx, EXN_STATE_HASH_TENSOR, EXN_U8, &hash_shape, hash);
+    if (status == EXN_OK) status = write_list(profile, list, path);
+    free(state);
+    return status;
+}
+
+exn_status exn_profile_save(const exn_profile *profile, const char *path) {
+    exn_tensor_list list = {0};
+    char *model_path = NULL;
+    EXN_TRY(find_model_path(&model_path, profile, path));
+    const exn_status status = save_list(&list, profile, path, model_path);
+    exn_tensor_list_free(&list, profile->ctx);
+    exn_free(profile->ctx, model_path);
+    return status;
+}
+
+/* ---- opening ---- */
+
+static exn_status load_tensor(exn_profile *profile, const exn_tensor_list *list, size_t exit, exn_head_tensor which) {
+    const exn_head *head = &profile->exits[exit].head;
+    exn_shape shape;
+    char name[NAME_BYTES];
+    const size_t count = exn_head_tensor_shape(&shape, head, which);
+    if (!count) return EXN_OK;
+    tensor_name(name, exit, which);
+    const exn_named_tensor *tensor = exn_tensor_list_find(list, name);
+    if (!tensor || tensor->dtype != EXN_F32 || !exn_shape_equal(&tensor->shape, &shape))
+        return exn_fail(profile->ctx, EXN_E_FORMAT, "tensor %s is missing or has another shape", name);
+    float *values = head->tensor[which];
+    memcpy(values, tensor->data, count * sizeof *values);
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(values[i]) || (which == EXN_HEAD_BN_VAR && values[i] < 0))
+            return exn_fail(profile->ctx, EXN_E_FORMAT, "tensor %s: element %zu is not a sane number", name, i);
+    return EXN_OK;
+}
+
+static exn_status read_profile(exn_profile *profile, const exn_tensor_list *list) {
+    EXN_TRY(exn_state_read(profile, list));
+    for (size_t e = 0; e < profile->exit_count; e++)
+        for (int which = 0; which < EXN_HEAD_TENSORS; which++)
+            EXN_TRY(load_tensor(profile, list, e, (exn_head_tensor)which));
+    return EXN_OK;
+}
+
+exn_status exn_profile_open(exn_profile **out, const exn_model *model, const char *path, const void *options) {
+    (void)options; /* reserved */
+    exn_context *ctx = model->ctx;
+    exn_mapping file;
+    exn_tensor_list list = {0};
+    EXN_TRY(exn_mapping_open(&file, ctx, path));
+    exn_profile *profile = exn_calloc(ctx, 1, sizeof *profile);
+    exn_status status = EXN_E_NOMEM;
+    if (profile) {
+        profile->ctx = ctx;
+        profile->model = model;
+        status = exn_safetensors_read(&list, ctx, file.bytes, file.size);
+        if (status == EXN_OK) status = read_profile(profile, &list);
+        if (status != EXN_OK) exn_fail_in(ctx, status, "%s", path);
+    }
+    exn_tensor_list_free(&list, ctx);
+    exn_mapping_close(&file);
+    if (status == EXN_OK)
+        *out = profile;
+    else
+        exn_profile_destroy(profile);
+    return status;
+}
+
+static exn_status resolve(char *out, size_t out_bytes, exn_context *ctx, const char *path, const char *model_path) {
+    const char *slash = strrchr(path, '/');
+    const int folder = model_path[0] == '/' || !slash ? 0 : (int)(slash - path + 1);
+    const int length = snprintf(out, out_bytes, "%.*s%s", folder, path, model_path);
+    if (length >= 0 && (size_t)length < out_bytes) return EXN_OK;
+    return exn_fail(ctx, EXN_E_INVALID, "%s: the path of its network does not fit into %zu bytes", path, out_bytes);
+}
+
+exn_status exn_profile_model_path(char *out, size_t out_bytes, exn_context *ctx, const char *path) {
+    exn_mapping file;
+    exn_tensor_list list = {0};
+    char *model_path = NULL;
+    EXN_TRY(exn_mapping_open(&file, ctx, path));
+    exn_status status = exn_safetensors_read(&list, ctx, file.bytes, file.size);
+    if (status == EXN_OK) status = exn_state_model_path(&model_path, ctx, &list);
+    if (status != EXN_OK) exn_fail_in(ctx, status, "%s", path);
+    if (status == EXN_OK) status = resolve(out, out_bytes, ctx, path, model_path);
+    exn_free(ctx, model_path);
+    exn_tensor_list_free(&list, ctx);
+    exn_mapping_close(&file);
+    return status;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Settling the set of samples and dividing it into folds. */
+#include "train/samples.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TWIN_COSINE 0.6
+
+static int by_content(const void *a, const void *b) {
+    const exn_sample *x = a, *y = b;
+    const int order = exn_content_compare(&x->content, &y->content);
+    if (order) return order;
+    return x->label < y->label ? -1 : x->label > y->label;
+}
+
+/* Equal contents stand together with the unlabelled one first. */
+static bool superfluous(const exn_sample *samples, size_t i, size_t count) {
+    if (i + 1 == count || exn_content_compare(&samples[i].content, &samples[i + 1].content)) return false;
+    return samples[i].label == samples[i + 1].label || samples[i].label == EXN_UNLABELLED;
+}
+
+size_t exn_samples_settle(exn_sample *samples, size_t count) {
+    if (count) qsort(samples, count, sizeof *samples, by_content);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!superfluous(samples, i, count)) samples[kept++] = samples[i];
+    return kept;
+}
+
+size_t exn_fold_count(size_t samples) {
+    if (samples < 2) return 0;
+    return samples < 4 ? 2 : samples < 10 ? 3 : EXN_FOLDS_MAX;
+}
+
+/* Rows to mean 0 and deviation 1 per feature, then to length 1. */
+static void standardise_rows(const exn_f32_vector *vector, float *rows, size_t count, size_t features) {
+    for (size_t j = 0; j < features; j++) {
+        double mean = 0, square = 0;
+        for (size_t i = 0; i < count; i++) mean += (double)rows[i * features + j] / (double)count;
+        for (size_t i = 0; i < count; i++) {
+            const double d = (double)rows[i * features + j] - mean;
+            square += d * d / (double)count;
+        }
+        const double inverse = 1.0 / sqrt(square + 1e-12);
+        for (size_t i = 0; i < count; i++)
+            rows[i * features + j] = (float)(((double)rows[i * features + j] - mean) * inverse);
+    }
+    for (size_t i = 0; i < count; i++) {
+        float *row = rows + i * features;
+        const double length = sqrt((double)vector->dot(features, row, row)) + 1e-12;
+        for (size_t j = 0; j < features; j++) row[j] = (float)((double)row[j] / length);
+    }
+}
+
+static size_t root_of(const size_t *group, size_t i) {
+    while (group[i] != i) i = group[i];
+    return i;
+}
+
+exn_status exn_samples_group(size_t *group, exn_context *ctx, const exn_f32_vector *vector, float *rows, size_t count,
+                             size_t features) {
+    if (!features) return exn_fail(ctx, EXN_E_INVALID, "samples without features");
+    standardise_rows(vector, rows, count, features);
+    for (size_t i = 0; i < count; i++) {
+        group[i] = i;
+        for (size_t j = 0; j < i; j++) {
+            if ((double)vector->dot(features, rows + i * features, rows + j * features) <= TWIN_COSINE) continue;
+            const size_t a = root_of(group, i), b = root_of(group, j);
+            group[a < b ? b : a] = a < b ? a : b;
+        }
+    }
+    for (size_t i = 0; i < count; i++) group[i] = root_of(group, i);
+    return EXN_OK;
+}
+
+/* The fold that has the fewest of this class, then the fewest at all, then the first. */
+static size_t lightest(const size_t *of_class, const size_t *total, size_t folds) {
+    size_t best = 0;
+    for (size_t f = 1; f < folds; f++)
+        if (of_class[f] < of_class[best] || (of_class[f] == of_class[best] && total[f] < total[best])) best = f;
+    return best;
+}
+
+exn_status exn_folds_assign(size_t *fold, exn_context *ctx, const exn_sample *samples, const size_t *group,
+                            size_t count, size_t folds, size_t classes) {
+    size_t *counts = exn_calloc(ctx, (classes + 1) * folds, sizeof *counts), total[EXN_FOLDS_MAX] = {0};
+    if (!counts) return EXN_E_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        size_t *of_class = counts + (size_t)(samples[i].label + 1) * folds;
+        fold[i] = group[i] < i ? fold[group[i]] : lightest(of_class, total, folds);
+        of_class[fold[i]]++;
+        total[fold[i]]++;
+    }
+    exn_free(ctx, counts);
+    return EXN_OK;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Personal samples: order, duplicates, near twins, folds. */
+#ifndef EXN_TRAIN_SAMPLES_H
+#define EXN_TRAIN_SAMPLES_H
+
+#include "kernels/kernel_set.h"
+#include "train/cache.h"
+
+#define EXN_FOLDS_MAX 5u
+
+typedef struct exn_sample {
+    exn_content content;
+    int64_t label; /* EXN_UNLABELLED or a class */
+    size_t record; /* in the cache */
+} exn_sample;
+
+/* Sorts by content, then label; keeps one sample of equal content and label, and no unlabelled one beside a labelled one of
+ * the same content. Returns how many stay: the set no longer depends on the order in which it was gathered. */
+size_t exn_samples_settle(exn_sample *samples, size_t count);
+/* How many folds this many samples are judged by: 0 (one sample cannot be judged), 2, 3 or 5. */
+size_t exn_fold_count(size_t samples);
+/* Near twins: samples whose features (count rows of `features`, overwritten) have a cosine above 0.6 once standardised
+ * over the rows, and what they connect. group[i] is the least index of i's group. */
+exn_status exn_samples_group(size_t *group, exn_context *ctx, const exn_f32_vector *vector, float *rows, size_t count,
+                             size_t features);
+/* fold[i] < folds: twins share a fold, each class is spread as evenly as that allows; EXN_UNLABELLED counts as a class. */
+exn_status exn_folds_assign(size_t *fold, exn_context *ctx, const exn_sample *samples, const size_t *group,
+                            size_t count, size_t folds, size_t classes);
+
+#endif

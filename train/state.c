@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The profile's JSON: written with every field in a fixed order, read as the bytes of a stranger. */
+#include "train/state.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SCHEMA "exeunt.profile"
+#define EXITS_MAX 64u
+#define SEED_TEXT_BYTES 24u
+
+static const char *const kind_names[] = {"auto", "linear", "pooled", "conv", "classifier"};
+static const char *const order_names[] = {"rgb", "bgr", "gray"};
+
+/* ---- writing ---- */
+
+/* JSON knows no NaN: unknown is null. */
+static json_t *number(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *write_preprocess(const exn_preprocess *p) {
+    json_t *mean = json_array(), *deviation = json_array();
+    for (size_t i = 0; i < 3; i++) {
+        json_array_append_new(mean, json_real((double)p->mean[i]));
+        json_array_append_new(deviation, json_real((double)p->deviation[i]));
+    }
+    return json_pack("{s:I, s:o, s:o, s:s}", "size", (json_int_t)p->size, "mean", mean, "deviation", deviation, "order",
+                     order_names[p->order]);
+}
+
+static json_t *write_exit(const exn_exit *e) {
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:f, s:f, s:o, s:o, s:o, s:o, s:s}", "tap", e->tap, "kind",
+                     kind_names[e->head.kind], "c", (json_int_t)e->head.c, "h", (json_int_t)e->head.h, "w",
+                     (json_int_t)e->head.w, "trained", e->trained, "enabled", e->rule.enabled, "temperature",
+                     (double)e->rule.temperature, "threshold", (double)e->rule.threshold, "accuracy",
+                     number(e->accuracy), "nll", number(e->nll), "agreement", number(e->agreement), "cost_ms",
+                     number(e->cost_ms), "decision", e->decision ? e->decision : "");
+}
+
+static json_t *write_checksums(const exn_tensor_list *tensors) {
+    json_t *object = json_object();
+    for (size_t i = 0; i < tensors->count; i++) {
+        char text[EXN_HASH_TEXT_BYTES];
+        exn_hash_text(text, tensors->tensors[i].data, tensors->tensors[i].bytes);
+        json_object_set_new(object, tensors->tensors[i].name, json_string(text));
+    }
+    return object;
+}
+
+exn_status exn_state_write(char **out, const exn_profile *profile, const exn_tensor_list *tensors,
+                           const char *model_path) {
+    char seed[SEED_TEXT_BYTES];
+    snprintf(seed, sizeof seed, "%" PRIu64, profile->seed);
+    json_t *classes = json_array(), *exits = json_array();
+    for (size_t i = 0; i < profile->class_count; i++) json_array_append_new(classes, json_string(profile->classes[i]));
+    for (size_t i = 0; i < profile->exit_count; i++) json_array_append_new(exits, write_exit(&profile->exits[i]));
+    json_t *root =
+        json_pack("{s:s, s:{s:i, s:i}, s:{s:s, s:I, s:s}, s:o, s:o, s:s, s:I, s:I, s:s, s:o, s:o}", "schema", SCHEMA,
+                  "version", "major", EXN_STATE_MAJOR, "minor", EXN_STATE_MINOR, "network", "path", model_path, "bytes",
+                  (json_int_t)profile->model->file.size, "hash", profile->model->hash, "preprocess",
+                  write_preprocess(&profile->preprocess), "classes", classes, "seed", seed, "labelled",
+                  (json_int_t)profile->labelled, "unlabelled", (json_int_t)profile->unlabelled, "costs",
+                  profile->costs ? profile->costs : "", "exits", exits, "checksums", write_checksums(tensors));
+    char *text = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(root);
+    if (!text) return exn_fail(profile->ctx, EXN_E_INVALID, "a name in the profile is not UTF-8, or memory is short");
+    *out = text;
+    return EXN_OK;
+}
+
+/* ---- reading: every helper leaves its message in the context ---- */
+
+static exn_status bad(exn_context *ctx, const char *field) {
+    return exn_fail(ctx, EXN_E_FORMAT, EXN_STATE_TENSOR ": field %s is missing or out of range", field);
+}
+
+static exn_status get_size(size_t *out, exn_context *ctx, const json_t *object, const char *field) {
+    const json_t *value = json_object_get(object, field);
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        (uint64_t)json_integer_value(value) > EXN_ELEMENTS_MAX)
+        return bad(ctx, field);
+    *out = (size_t)json_integer_value(value);
+    return EXN_OK;
+}
+
+static exn_status get_text(const char **out, exn_context *ctx, const json_t *object, const char *field) {
+    *out = json_string_value(json_object_get(object, field));
+    return *out ? EXN_OK : bad(ctx, field);
+}
+
+static exn_status copy_text(char **out, exn_context *ctx, const json_t *object, const char *field) {
+    const char *text;
+    EXN_TRY(get_text(&text, ctx, object, field));
+    *out = exn_strdup(ctx, text);
+    return *out ? EXN_OK : EXN_E_NOMEM;
+}
+
+/* A number, or null where that may be: NaN. */
+static exn_status get_number(double *out, exn_context *ctx, const json_t *object, const char *field, bool or_null) {
+    const json_t *value = json_object_get(object, field);
+    if (or_null && json_is_null(value)) {
+        *out = NAN;
+        return EXN_OK;
+    }
+    if (!json_is_number(value)) return bad(ctx, field);
+    *out = json_number_value(value);
+    return EXN_OK;
+}
+
+static exn_status get_flag(bool *out, exn_context *ctx, const json_t *object, const char *field) {
+    const json_t *value = json_object_get(object, field);
+    if (!json_is_boolean(value)) return bad(ctx, field);
+    *out = json_boolean_value(value);
+    return EXN_OK;
+}
+
+static exn_status get_name(size_t *out, exn_context *ctx, const json_t *object, const char *field,
+                           const char *const names[], size_t count) {
+    const char *text;
+    EXN_TRY(get_text(&text, ctx, object, field));
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(text, names[i])) {
+            *out = i;
+            return EXN_OK;
+        }
+    return bad(ctx, field);
+}
+
+static exn_status get_triple(float out[3], exn_context *ctx, const json_t *object, const char *field) {
+    const json_t *array = json_object_get(object, field);
+    if (json_array_size(array) != 3) return bad(ctx, field);
+    for (size_t i = 0; i < 3; i++) {
+        const json_t *value = json_array_get(array, i);
+        if (!json_is_number(value) || !isfinite((float)json_number_value(value))) return bad(ctx, field);
+        out[i] = (float)json_number_value(value);
+    }
+    return EXN_OK;
+}
+
+static exn_status read_preprocess(exn_profile *profile, const json_t *root) {
+    exn_context *ctx = profile->ctx;
+    const json_t *object = json_object_get(root, "preprocess");
+    exn_preprocess *p = &profile->preprocess;
+    size_t order;
+    EXN_TRY(get_size(&p->size, ctx, object, "size"));
+    EXN_TRY(get_triple(p->mean, ctx, object, "mean"));
+    EXN_TRY(get_triple(p->deviation, ctx, object, "deviation"));
+    EXN_TRY(get_name(&order, ctx, object, "order", order_names, sizeof order_names / sizeof *order_names));
+    p->order = (exn_channel_order)order;
+    return exn_preprocess_complete(p, ctx, profile->model->height, profile->model->width) == EXN_OK
+               ? EXN_OK
+               : bad(ctx, "preprocess");
+}
+
+static exn_status read_classes(exn_profile *profile, const json_t *root) {
+    const json_t *array = json_object_get(root, "classes");
+    if (json_array_size(array) != profile->model->classes) return bad(profile->ctx, "classes");
+    profile->classes = exn_calloc(profile->ctx, profile->model->classes, sizeof *profile->classes);
+    if (!profile->classes) return EXN_E_NOMEM;
+    profile->class_count = profile->model->classes;
+    for (size_t i = 0; i < profile->class_count; i++) {
+        const char *name = json_string_value(json_array_get(array, i));
+        if (!name) return bad(profile->ctx, "classes");
+        profile->classes[i] = exn_strdup(profile->ctx, name);
+        if (!profile->classes[i]) return EXN_E_NOMEM;
+    }
+    return EXN_OK;
+}
+
+static exn_status read_rule(exn_exit *e, exn_context *ctx, const json_t *object) {
+    double temperature, threshold;
+    EXN_TRY(get_flag(&e->trained, ctx, object, "trained"));
+    EXN_TRY(get_flag(&e->rule.enabled, ctx, object, "enabled"));
+    EXN_TRY(get_number(&temperature, ctx, object, "temperature", false));
+    EXN_TRY(get_number(&threshold, ctx, object, "threshold", false));
+    e->rule.temperature = (float)temperature;
+    e->rule.threshold = (float)threshold;
+    if (!isfinite(e->rule.temperature) || !(e->rule.temperature > 0)) return bad(ctx, "temperature");
+    if (!(e->rule.threshold >= 0 && e->rule.threshold <= 2)) return bad(ctx, "threshold");
+    const bool last = e->head.kind == EXN_HEAD_CLASSIFIER;
+    if (last ? !e->rule.enabled : e->rule.enabled && !e->trained) return bad(ctx, "enabled");
+    EXN_TRY(get_number(&e->accuracy, ctx, object, "accuracy", true));
+    EXN_TRY(get_number(&e->nll, ctx, object, "nll", true));
+    EXN_TRY(get_number(&e->agreement, ctx, object, "agreement", true));
+    EXN_TRY(get_number(&e->cost_ms, ctx, object, "cost_ms", false));
+    return copy_text(&e->decision, ctx, object, "decision");
+}
+
+/* Exits ascend over the model's taps; only the last one is the classifier. */
+static exn_status read_exit(exn_profile *profile, size_t index, size_t *next_tap, const json_t *object) {
+    exn_context *ctx = profile->ctx;
+    const exn_model *model = profile->model;
+    exn_exit *e = &profile->exits[index];
+    size_t kind;
+    EXN_TRY(copy_text(&e->tap, ctx, object, "tap"));
+    EXN_TRY(get_name(&kind, ctx, object, "kind", kind_names, sizeof kind_names / sizeof *kind_names));
+    const bool last = index + 1 == profile->exit_count;
+    if (kind == EXN_HEAD_AUTO || (kind == EXN_HEAD_CLASSIFIER) != last) return bad(ctx, "kind");
+    exn_head head = {.kind = (exn_head_kind)kind, .classes = model->classes};
+    EXN_TRY(get_size(&head.c, ctx, object, "c"));
+    EXN_TRY(get_size(&head.h, ctx, object, "h"));
+    EXN_TRY(get_size(&head.w, ctx, object, "w"));
+    size_t tap = *next_tap;
+    while (tap < model->tap_count && strcmp(model->taps[tap].name, e->tap) != 0) tap++;
+    if (tap == model->tap_count || (last && tap + 1 != model->tap_count))
+        return exn_fail(ctx, EXN_E_FORMAT,
+                        EXN_STATE_TENSOR ": exit %zu reads %.100s, where the network has no such tap", index, e->tap);
+    const exn_tap *at = &model->taps[tap];
+    const bool fits = head.c == at->c && (last || (head.h == at->h && head.w == at->w));
+    if (!fits || (last && head.h * head.w != 1)) return bad(ctx, "c, h, w");
+    *next_tap = tap + 1;
+    EXN_TRY(exn_head_allocate(&head, ctx));
+    e->head = head;
+    return read_rule(e, ctx, object);
+}
+
+static exn_status read_exits(exn_profile *profile, const json_t *root) {
+    const json_t *array = json_object_get(root, "exits");
+    const size_t count = json_array_size(array);
+    if (count < 1 || count > EXITS_MAX) return bad(profile->ctx, "exits");
+    profile->exits = exn_calloc(profile->ctx, count, sizeof *profile->exits);
+    if (!profile->exits) return EXN_E_NOMEM;
+    profile->exit_count = count;
+    size_t next_tap = 0;
+    for (size_t i = 0; i < count; i++) EXN_TRY(read_exit(profile, i, &next_tap, json_array_get(array, i)));
+    return EXN_OK;
+}
+
+static exn_status check_network(const exn_profile *profile, const json_t *root) {
+    const json_t *network = json_object_get(root, "network");
+    const char *hash;
+    size_t bytes;
+    EXN_TRY(get_size(&bytes, profile->ctx, network, "bytes"));
+    EXN_TRY(get_text(&hash, profile->ctx, network, "hash"));
+    if (bytes == profile->model->file.size && !strcmp(hash, profile->model->hash)) return EXN_OK;
+    return exn_fail(profile->ctx, EXN_E_INVALID,
+                    "the profile was made for another network: %zu bytes with hash %.40s, not %zu bytes with hash %s",
+                    bytes, hash, profile->model->file.size, profile->model->hash);
+}
+
+static exn_status check_tensors(exn_context *ctx, const exn_tensor_list *tensors, const json_t *root) {
+    const json_t *checksums = json_object_get(root, "checksums");
+    for (size_t i = 0; i < tensors->count; i++) {
+        const exn_named_tensor *tensor = &tensors->tensors[i];
+        if (!strcmp(tensor->name, EXN_STATE_TENSOR) || !strcmp(tensor->name, EXN_STATE_HASH_TENSOR)) continue;
+        char text[EXN_HASH_TEXT_BYTES];
+        exn_hash_text(text, tensor->data, tensor->bytes);
+        const char *stated = json_string_value(json_object_get(checksums, tensor->name));
+        if (!stated || strcmp(stated, text) != 0)
+            return exn_fail(ctx, EXN_E_FORMAT, "tensor %.64s: its checksum does not match", tensor->name);
+    }
+    return EXN_OK;
+}
+
+/* NULL with a message: no profile, damaged, or too new. */
+static json_t *load(exn_status *status, exn_context *ctx, const exn_tensor_list *tensors) {
+    *status = EXN_OK;
+    const exn_named_tensor *state = exn_tensor_list_find(tensors, EXN_STATE_TENSOR);
+    if (!state || state->dtype != EXN_U8) {
+        *status = exn_fail(ctx, EXN_E_FORMAT, "no tensor " EXN_STATE_TENSOR ": not a profile");
+        return NULL;
+    }
+    char text[EXN_HASH_TEXT_BYTES];
+    exn_hash_text(text, state->data, state->bytes);
+    const exn_named_tensor *hash = exn_tensor_list_find(tensors, EXN_STATE_HASH_TENSOR);
+    if (!hash || hash->bytes != sizeof text - 1 || memcmp(hash->data, text, sizeof text - 1) != 0) {
+        *status = exn_fail(ctx, EXN_E_FORMAT, "tensor " EXN_STATE_TENSOR ": its checksum does not match");
+        return NULL;
+    }
+    json_error_t error;
+    json_t *root = json_loadb(state->data, state->bytes, JSON_REJECT_DUPLICATES, &error);
+    const char *schema = json_string_value(json_object_get(root, "schema"));
+    const json_t *version = json_object_get(root, "version");
+    size_t major = 0;
+    if (!schema || strcmp(schema, SCHEMA) != 0)
+        *status = exn_fail(ctx, EXN_E_FORMAT, EXN_STATE_TENSOR ": not the state of a profile");
+    else
+        *status = get_size(&major, ctx, version, "major");
+    if (*status == EXN_OK && major != EXN_STATE_MAJOR)
+        *status =
+            exn_fail(ctx, EXN_E_UNSUPPORTED, "profile of version %zu, this library reads %d", major, EXN_STATE_MAJOR);
+    if (*status == EXN_OK) return root;
+    json_decref(root);
+    return NULL;
+}
+
+static exn_status read_rest(exn_profile *profile, const json_t *root) {
+    exn_context *ctx = profile->ctx;
+    const char *seed;
+    EXN_TRY(read_preprocess(profile, root));
+    EXN_TRY(read_classes(profile, root));
+    EXN_TRY(get_text(&seed, ctx, root, "seed"));
+    char *end;
+    profile->seed = strtoull(seed, &end, 10);
+    if (end == seed || *end) return bad(ctx, "seed");
+    EXN_TRY(get_size(&profile->labelled, ctx, root, "labelled"));
+    EXN_TRY(get_size(&profile->unlabelled, ctx, root, "unlabelled"));
+    EXN_TRY(copy_text(&profile->costs, ctx, root, "costs"));
+    return read_exits(profile, root);
+}
+
+exn_status exn_state_read(exn_profile *profile, const exn_tensor_list *tensors) {
+    exn_status status;
+    json_t *root = load(&status, profile->ctx, tensors);
+    if (!root) return status;
+    status = check_tensors(profile->ctx, tensors, root);
+    if (status == EXN_OK) status = check_network(profile, root);
+    if (status == EXN_OK) status = read_rest(profile, root);
+    json_decref(root);
+    return status;
+}
+
+exn_status exn_state_model_path(char **out, exn_context *ctx, const exn_tensor_list *tensors) {
+    exn_status status;
+    json_t *root = load(&status, ctx, tensors);
+    if (!root) return status;
+    char *path = NULL;
+    status = copy_text(&path, ctx, json_object_get(root, "network"), "path");
+    json_decref(root);
+    if (status == EXN_OK) *out = path;
+    return status;
+}

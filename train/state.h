@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a profile says beside its tensors, as versioned JSON: network, preprocessing, classes, exits, checksums. */
+#ifndef EXN_TRAIN_STATE_H
+#define EXN_TRAIN_STATE_H
+
+#include "train/profile.h"
+#include "train/safetensors.h"
+
+/* A file of a newer major version is refused; fields that a newer minor version added are ignored. */
+#define EXN_STATE_MAJOR 1
+#define EXN_STATE_MINOR 0
+#define EXN_STATE_TENSOR "exeunt.state"
+#define EXN_STATE_HASH_TENSOR "exeunt.state.hash" /* of the state's bytes, 32 hex digits */
+
+/* JSON text, to be freed with free(); `tensors` are checksummed. model_path: as it shall be found from the profile. */
+exn_status exn_state_write(char **out, const exn_profile *profile, const exn_tensor_list *tensors,
+                           const char *model_path);
+/* Fills in everything but the heads' tensors, which it allocates. profile->ctx and ->model are set, all else is zero; on
+ * failure the profile is in a state that exn_profile_destroy accepts. The tensors' checksums must be those of the state. */
+exn_status exn_state_read(exn_profile *profile, const exn_tensor_list *tensors);
+/* The network's path in a profile's bytes; free with exn_free. */
+exn_status exn_state_model_path(char **out, exn_context *ctx, const exn_tensor_list *tensors);
+
+#endif
