@@ -74,9 +74,10 @@ START_TEST(unknown_and_lacking_sets_are_named) {
     exn_context *ctx = unit_context();
     exn_kernel_set set = {.name = "untouched"};
     unit_assert_fails(ctx, exn_kernels_select(&set, ctx, EXN_CPU_FMA, "mmx"), EXN_E_UNSUPPORTED, "\"mmx\"");
-    ck_assert_ptr_nonnull(strstr(exn_context_error(ctx), "scalar scalar_fma"));
+    ck_assert_ptr_nonnull(strstr(exn_context_error(ctx), "has scalar "));
+    ck_assert_ptr_nonnull(strstr(exn_context_error(ctx), " scalar_fma"));
     unit_assert_fails(ctx, exn_kernels_select(&set, ctx, 0, "scalar_fma"), EXN_E_UNSUPPORTED, "has scalar");
-    ck_assert_ptr_null(strstr(exn_context_error(ctx), "has scalar scalar_fma"));
+    ck_assert_ptr_null(strstr(exn_context_error(ctx), " scalar_fma"));
     ck_assert_str_eq(set.name, "untouched");
     exn_context_destroy(ctx);
 }
