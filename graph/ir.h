@@ -43,8 +43,7 @@ typedef struct exn_attrs {
     int64_t axis;  /* normalised to >= 0 by inference; Flatten, Softmax, Concat, Split, Gather */
     uint32_t axes; /* bit set: ReduceMean, Squeeze, Unsqueeze */
     bool keep_dims, ceil_mode, count_include_pad, adaptive;
-    bool
-        memory_order; /* Flatten of (N,C,H,W): features come in the order (h, w, c), not (c, h, w); heads are made so */
+    bool memory_order; /* Flatten of a map: features in the order (h, w, c), not (c, h, w); heads ask for it */
     float alpha, beta, epsilon;
     bool trans_a, trans_b;
     exn_dtype to;                                    /* Cast */

@@ -120,7 +120,7 @@ exn_status exn_lower_floats(const float **out, void **copy, exn_lowering *l, con
 /* A constant as floats of the plan, its shape extended to `rank` and brought into that rank's memory order. */
 static exn_status convert_constant(exn_operand *out, exn_lowering *l, const exn_value *value, const exn_shape *shape,
                                    bool rows) {
-    const float *floats;
+    const float *floats = NULL;
     void *copy, *block;
     EXN_TRY(exn_lower_floats(&floats, &copy, l, value));
     const exn_status status = exn_plan_block(&block, l->plan, exn_shape_elements(shape), sizeof(float));

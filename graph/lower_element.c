@@ -25,72 +25,48 @@ static void run_scale_shift(const exn_step *step, exn_exec_view *view, exn_part 
     for (size_t row = begin; row < end; row++) {
         const size_t at = row * work->channels;
         step->vector->scale_shift(work->channels, x + at, work->scale, work->shift, y + at);
+        if (work->activation != EXN_ACT_NONE)
+            step->vector->activate(work->activation, work->channels, y + at, y + at, work->lo, work->hi);
     }
 }
+
+/* Elements that stay in the nearest cache between arithmetic and activation. */
+#define BINARY_CHUNK 2048u
 
 static void run_binary(const exn_step *step, exn_exec_view *view, exn_part part) {
     const exn_binary_work *work = &step->work.binary;
-    exn_binary_broadcast(step->vector, work->op, &work->y, &work->a, exn_operand_read(view, &step->in[0]), &work->b,
-                         exn_operand_read(view, &step->in[1]), exn_operand_write(view, &step->out), part);
-}
-
-/* A bound of Clip: an input, else the attribute. */
-static exn_status clip_bound(float *bound, exn_lowering *l, size_t input) {
-    const exn_value *value = exn_lower_input(l, input);
-    if (!value) return EXN_OK;
-    if (!value->data || value->dtype != EXN_F32)
-        return exn_lower_fail(l, EXN_E_UNSUPPORTED, "bounds must be float32 constants");
-    *bound = exn_value_f32(value, 0);
-    return EXN_OK;
-}
-
-static exn_status activation_of(exn_unary_work *work, exn_lowering *l) {
-    const exn_attrs *a = &l->node->attrs;
-    switch (l->node->op) {
-    case EXN_OP_Relu:
-        *work = (exn_unary_work){.activation = EXN_ACT_CLAMP, .lo = 0.0f, .hi = INFINITY};
-        return EXN_OK;
-    case EXN_OP_Clip:
-        *work = (exn_unary_work){.activation = EXN_ACT_CLAMP, .lo = a->lo, .hi = a->hi};
-        EXN_TRY(clip_bound(&work->lo, l, 1));
-        return clip_bound(&work->hi, l, 2);
-    case EXN_OP_LeakyRelu:
-        *work = (exn_unary_work){.activation = EXN_ACT_LEAKY_RELU, .lo = a->alpha};
-        return EXN_OK;
-    case EXN_OP_HardSigmoid:
-        *work = (exn_unary_work){.activation = EXN_ACT_HARD_SIGMOID, .lo = a->alpha, .hi = a->beta};
-        return EXN_OK;
-    case EXN_OP_HardSwish:
-        *work = (exn_unary_work){.activation = EXN_ACT_HARD_SWISH};
-        return EXN_OK;
-    case EXN_OP_Sigmoid:
-        *work = (exn_unary_work){.activation = EXN_ACT_SIGMOID};
-        return EXN_OK;
-    case EXN_OP_Tanh:
-        *work = (exn_unary_work){.activation = EXN_ACT_TANH};
-        return EXN_OK;
-    case EXN_OP_Exp:
-        *work = (exn_unary_work){.activation = EXN_ACT_EXP};
-        return EXN_OK;
-    case EXN_OP_Log:
-        *work = (exn_unary_work){.activation = EXN_ACT_LOG};
-        return EXN_OK;
-    default:
-        return exn_lower_fail(l, EXN_E_UNSUPPORTED, "not an activation");
+    const float *a = exn_operand_read(view, &step->in[0]), *b = exn_operand_read(view, &step->in[1]);
+    float *y = exn_operand_write(view, &step->out);
+    size_t begin, end;
+    exn_part_range(&begin, &end, part, work->n, EXN_REDUCE_LANES);
+    for (size_t i = begin; i < end; i += BINARY_CHUNK) {
+        const size_t n = end - i < BINARY_CHUNK ? end - i : BINARY_CHUNK;
+        step->vector->binary(work->op, n, a + i, 1, b + i, 1, y + i);
+        if (work->activation != EXN_ACT_NONE)
+            step->vector->activate(work->activation, n, y + i, y + i, work->lo, work->hi);
     }
 }
 
+static void run_broadcast(const exn_step *step, exn_exec_view *view, exn_part part) {
+    const exn_binary_work *work = &step->work.binary;
+    float *y = exn_operand_write(view, &step->out);
+    exn_binary_broadcast(step->vector, work->op, &work->y, &work->a, exn_operand_read(view, &step->in[0]), &work->b,
+                         exn_operand_read(view, &step->in[1]), y, part);
+    if (work->activation == EXN_ACT_NONE) return;
+    exn_barrier(part); /* the two may be shared out differently */
+    exn_activate(step->vector, work->activation, work->n, y, y, work->lo, work->hi, part);
+}
+
 exn_status exn_lower_activation(exn_lowering *l) {
-    exn_unary_work work;
-    EXN_TRY(activation_of(&work, l));
+    const exn_attrs *a = &l->node->attrs;
     exn_operand in;
     EXN_TRY(exn_lower_native(&in, l, l->node->inputs[0]));
     exn_step *step;
     EXN_TRY(exn_lower_step(&step, l, run_activation, "elementwise", 0));
-    work.n = exn_shape_elements(&step->shape);
     step->in[0] = in;
     step->in_place = 1u;
-    step->work.unary = work;
+    step->work.unary =
+        (exn_unary_work){.activation = a->activation, .n = exn_shape_elements(&step->shape), .lo = a->lo, .hi = a->hi};
     return EXN_OK;
 }
 
@@ -142,7 +118,7 @@ exn_status exn_lower_batchnorm(exn_lowering *l) {
     if (!x || (x->shape.rank != 2 && x->shape.rank != 4))
         return exn_lower_fail(l, EXN_E_UNSUPPORTED, "the input must be (N,C) or (N,C,H,W)");
     const size_t channels = x->shape.dim[1];
-    float *factors;
+    float *factors = NULL;
     EXN_TRY(batchnorm_factors(&factors, l, channels));
     exn_operand in;
     EXN_TRY(exn_lower_native(&in, l, l->node->inputs[0]));
@@ -152,6 +128,9 @@ exn_status exn_lower_batchnorm(exn_lowering *l) {
     step->in_place = 1u;
     step->work.unary = (exn_unary_work){.n = exn_shape_elements(&step->shape),
                                         .channels = channels ? channels : 1,
+                                        .activation = l->node->attrs.activation,
+                                        .lo = l->node->attrs.lo,
+                                        .hi = l->node->attrs.hi,
                                         .scale = factors,
                                         .shift = factors + channels};
     return EXN_OK;
@@ -164,12 +143,18 @@ static exn_binary binary_of(exn_op op) {
 exn_status exn_lower_binary(exn_lowering *l) {
     const exn_node *node = l->node;
     const exn_shape y = exn_memory_shape(&l->graph->values[node->outputs[0]].shape);
-    exn_binary_work work = {.op = binary_of(node->op), .y = y};
+    exn_binary_work work = {.op = binary_of(node->op),
+                            .n = exn_shape_elements(&y),
+                            .y = y,
+                            .activation = node->attrs.activation,
+                            .lo = node->attrs.lo,
+                            .hi = node->attrs.hi};
     exn_operand a, b;
     EXN_TRY(exn_lower_ranked(&a, &work.a, l, node->inputs[0], y.rank));
     EXN_TRY(exn_lower_ranked(&b, &work.b, l, node->inputs[1], y.rank));
     exn_step *step;
-    EXN_TRY(exn_lower_step(&step, l, run_binary, "elementwise", 0));
+    const bool equal = exn_shape_equal(&work.a, &y) && exn_shape_equal(&work.b, &y);
+    EXN_TRY(exn_lower_step(&step, l, equal ? run_binary : run_broadcast, equal ? "elementwise" : "broadcast", 0));
     step->in[0] = a;
     step->in[1] = b;
     if (exn_shape_equal(&work.a, &work.y)) step->in_place |= 1u;

@@ -27,6 +27,7 @@ static exn_lower_fn *const lower_of[EXN_OP_COUNT] = {
     [EXN_OP_Sigmoid] = exn_lower_activation,
     [EXN_OP_HardSigmoid] = exn_lower_activation,
     [EXN_OP_HardSwish] = exn_lower_activation,
+    [EXN_OP_Swish] = exn_lower_activation,
     [EXN_OP_Tanh] = exn_lower_activation,
     [EXN_OP_Exp] = exn_lower_activation,
     [EXN_OP_Log] = exn_lower_activation,

@@ -56,6 +56,9 @@ typedef struct exn_unary_work {
 
 typedef struct exn_binary_work {
     exn_binary op;
+    exn_activation activation;
+    float lo, hi;
+    size_t n;
     exn_shape y, a, b; /* in memory order */
 } exn_binary_work;
 
