@@ -2,7 +2,7 @@
  * GEMM micro-kernels in AVX2: one template over constant rows and vectors, and a jump over the rows asked for. */
 #include "arch/avx2/gemm.h"
 #include "arch/avx2/vec.h"
-#include "arch/unroll.h"
+#include "kernels/unroll.h"
 
 #define LANES EXN_VEC_LANES
 

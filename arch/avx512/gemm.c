@@ -2,7 +2,7 @@
  * GEMM micro-kernels in AVX-512: one template over constant rows and vectors, and a jump over the rows asked for. */
 #include "arch/avx512/gemm.h"
 #include "arch/avx512/vec.h"
-#include "arch/unroll.h"
+#include "kernels/unroll.h"
 
 #define LANES EXN_VEC_LANES
 

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * exeunt evaluate: how right and how fast a profile is on samples. */
+#include <stdio.h>
+
+#include "tools/figures.h"
+
+static exn_status run(exn_tool *tool) {
+    exn_session session = {0};
+    EXN_TRY(exn_session_open(&session, tool, tool->args->operands[0], NULL));
+    exn_dataset *data = NULL;
+    exn_figures figures = {0};
+    exn_status status = exn_session_data(&data, tool, &session, tool->args->operands[1]);
+    if (status == EXN_OK)
+        status = exn_figures_measure(&figures, tool, session.profile, data, NULL,
+                                     exn_args_text(tool->args, "skip-bad") != NULL);
+    if (status == EXN_OK && tool->json) {
+        json_t *report = exn_report_create("evaluate");
+        exn_figures_report(report, &figures, session.profile, exn_args_text(tool->args, "confusion") != NULL);
+        status = exn_report_print(report, tool, false);
+    } else if (status == EXN_OK) {
+        exn_figures_print(&figures, session.profile);
+    }
+    exn_figures_free(&figures, tool->ctx);
+    exn_dataset_close(data);
+    exn_session_close(&session);
+    return status;
+}
+
+static const exn_option options[] = {{"confusion", NULL, "with --json: counts of [class][answer] of the policy", 0},
+                                     {"skip-bad", NULL, "leave unreadable photos out with a warning", 0},
+                                     EXN_COMMON_OPTIONS};
+
+const exn_command exn_command_evaluate = {
+    .name = "evaluate",
+    .operands = "PROFILE DATA",
+    .brief = "accuracy and milliseconds of every exit and of the policy",
+    .help =
+        "Runs the untouched network, every exit and the policy on each sample, the first and the last alternately, "
+        "and\n"
+        "prints accuracy, milliseconds and the share of samples that leave at each exit. DATA: see tools/README.md.\n\n"
+        "Example: exeunt evaluate me.safetensors photos/ --json",
+    .least = 2,
+    .most = 2,
+    .options = options,
+    .run = run};

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * exeunt personalise: teaches a profile's exits one person's samples. */
+#include <errno.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tools/personalise.h"
+
+/* Fewer held-out samples say little, and are worth more as lessons. */
+enum { HELD_OUT_LEAST = 20 };
+static const double holdout_default = 0.2;
+
+static volatile sig_atomic_t stop_asked;
+
+static void ask_to_stop(int number) {
+    (void)number;
+    stop_asked = 1;
+}
+
+/* The first signal pauses, a second one kills. */
+static void catch_signals(bool on) {
+    struct sigaction action = {.sa_handler = on ? ask_to_stop : SIG_DFL, .sa_flags = on ? (int)SA_RESETHAND : 0};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static void release(exn_job *job) {
+    json_decref(job->after);
+    json_decref(job->before);
+    exn_trainer_destroy(job->trainer);
+    exn_free(job->tool->ctx, job->held);
+    exn_dataset_close(job->unlabelled);
+    exn_dataset_close(job->data);
+    exn_session_close(&job->session);
+}
+
+/* Fails now rather than after the work. */
+static exn_status check_target(exn_job *job) {
+    exn_context *ctx = job->tool->ctx;
+    const int length = snprintf(job->cache, sizeof job->cache, "%s.cache", job->path);
+    if (length < 0 || (size_t)length >= sizeof job->cache)
+        return exn_fail(ctx, EXN_E_INVALID, "%s: name too long", job->path);
+    char copy[PATH_MAX];
+    snprintf(copy, sizeof copy, "%s", job->path);
+    if (access(dirname(copy), W_OK) != 0)
+        return exn_fail(ctx, EXN_E_IO, "%s: cannot be replaced: %s", job->path, strerror(errno));
+    if (!job->resume && unlink(job->cache) != 0 && errno != ENOENT)
+        return exn_fail(ctx, EXN_E_IO, "%s: %s", job->cache, strerror(errno));
+    return EXN_OK;
+}
+
+static exn_status read_options(exn_job *job, exn_trainer_options *options, double *holdout) {
+    exn_args *args = job->tool->args;
+    size_t megabytes = 0, seed = 0;
+    if (!exn_args_number(&options->time_budget_s, args, "time-budget", 0.1, 1e9) ||
+        !exn_args_count(&megabytes, args, "memory-budget", 1, (size_t)1 << 30) ||
+        !exn_args_count(&seed, args, "seed", 1, SIZE_MAX) || !exn_args_number(holdout, args, "holdout", 0.0, 0.9))
+        return EXN_E_INVALID;
+    options->memory_budget_bytes = megabytes << 20;
+    options->seed = seed;
+    options->costs = exn_args_text(args, "costs");
+    options->cache_path = job->cache;
+    job->measure = exn_args_text(args, "no-measure") == NULL;
+    job->skip_bad = exn_args_text(args, "skip-bad") != NULL;
+    job->resume = exn_args_text(args, "resume") != NULL;
+    job->keep_cache = exn_args_text(args, "keep-cache") != NULL;
+    return EXN_OK;
+}
+
+static exn_status open_data(exn_job *job) {
+    EXN_TRY(exn_session_open(&job->session, job->tool, job->path, NULL));
+    EXN_TRY(exn_session_data(&job->data, job->tool, &job->session, job->tool->args->operands[1]));
+    const char *path = exn_args_text(job->tool->args, "unlabelled");
+    return path == NULL ? EXN_OK : exn_session_data(&job->unlabelled, job->tool, &job->session, path);
+}
+
+/* Sets samples apart for before and after, where asked for or where there are enough. */
+static exn_status split(exn_job *job, double holdout) {
+    const size_t count = exn_dataset_count(job->data);
+    const bool asked = exn_args_text(job->tool->args, "holdout") != NULL;
+    job->held = exn_calloc(job->tool->ctx, count, sizeof *job->held);
+    if (job->held == NULL) return EXN_E_NOMEM;
+    if (!job->measure || (!asked && holdout * (double)exn_dataset_labelled(job->data) < HELD_OUT_LEAST)) holdout = 0.0;
+    if (holdout > 0.0) EXN_TRY(exn_dataset_split(job->held, &job->held_count, job->data, holdout));
+    job->labelled = exn_dataset_labelled(job->data) - job->held_count;
+    job->unlabelled_used = count - exn_dataset_labelled(job->data);
+    if (job->unlabelled != NULL) job->unlabelled_used += exn_dataset_count(job->unlabelled);
+    job->to_add = job->labelled + job->unlabelled_used;
+    return EXN_OK;
+}
+
+static exn_status add_sample(exn_job *job, exn_dataset *data, size_t index, int64_t label) {
+    exn_sample sample;
+    EXN_TRY(exn_dataset_read(&sample, data, index));
+    exn_status status;
+    if (sample.chw == NULL) {
+        status = exn_trainer_add(job->trainer, &sample.image, label);
+    } else {
+        const exn_model *model = job->session.model;
+        if (sample.c != model->channels || sample.h != model->height || sample.w != model->width)
+            return exn_fail(job->tool->ctx, EXN_E_SHAPE, "%s: is %zux%zux%zu, the network takes %zux%zux%zu",
+                            exn_dataset_name(data, index), sample.c, sample.h, sample.w, model->channels, model->height,
+                            model->width);
+        status = exn_trainer_add_tensor(job->trainer, sample.chw, label);
+    }
+    return status < EXN_OK ? exn_fail_in(job->tool->ctx, status, "%s", exn_dataset_name(data, index)) : status;
+}
+
+static exn_status add_all(exn_job *job, exn_dataset *data, const bool *held, bool labels, exn_meter *meter) {
+    for (size_t i = 0; i < exn_dataset_count(data); i++) {
+        if (stop_asked) return EXN_PAUSED;
+        if (held != NULL && held[i]) continue;
+        const int64_t label = labels ? exn_dataset_label(data, i) : EXN_UNLABELLED;
+        const exn_status status = add_sample(job, data, i, label);
+        if (job->skip_bad && (status == EXN_E_FORMAT || status == EXN_E_UNSUPPORTED)) {
+            exn_log(job->tool->ctx, EXN_LOG_WARNING, "skipped: %s", exn_context_error(job->tool->ctx));
+            *(label == EXN_UNLABELLED ? &job->unlabelled_used : &job->labelled) -= 1;
+        } else if (status != EXN_OK) {
+            return status;
+        }
+        exn_meter_show(meter, ++job->added, job->to_add);
+    }
+    return EXN_OK;
+}
+
+static exn_status extract(exn_job *job) {
+    const double begin = exn_now();
+    exn_meter meter = exn_meter_begin("extracting", "samples");
+    exn_status status = add_all(job, job->data, job->held, true, &meter);
+    if (status == EXN_OK && job->unlabelled != NULL) status = add_all(job, job->unlabelled, NULL, false, &meter);
+    exn_meter_end(&meter);
+    job->extract_s = exn_now() - begin;
+    return status;
+}
+
+typedef struct watching {
+    exn_job *job;
+    exn_meter meter;
+} watching;
+
+static bool watch(void *user, const exn_progress *progress) {
+    watching *w = user;
+    if (progress->phase == EXN_PHASE_TRAIN && progress->done > w->job->steps) w->job->steps = progress->done;
+    exn_meter_show(&w->meter, progress->done, progress->total);
+    return !stop_asked;
+}
+
+static exn_status train(exn_job *job) {
+    const double begin = exn_now();
+    watching w = {job, exn_meter_begin("training", "steps")};
+    const exn_status status = exn_trainer_run(job->trainer, watch, &w);
+    exn_meter_end(&w.meter);
+    job->train_s = exn_now() - begin;
+    struct stat info;
+    if (stat(job->cache, &info) == 0) job->cache_bytes = (uint64_t)info.st_size;
+    return status;
+}
+
+static exn_status personalise(exn_job *job) {
+    const double begin = exn_now();
+    exn_trainer_options options = {.struct_size = sizeof options};
+    double holdout = holdout_default;
+    EXN_TRY(read_options(job, &options, &holdout));
+    EXN_TRY(open_data(job));
+    EXN_TRY(check_target(job));
+    EXN_TRY(split(job, holdout));
+    if (job->measure) EXN_TRY(exn_job_measure(&job->before, job, "before"));
+    EXN_TRY(exn_trainer_create(&job->trainer, job->session.profile, &options));
+    job->estimate.struct_size = sizeof job->estimate;
+    EXN_TRY(exn_trainer_get_estimate(&job->estimate, job->trainer, job->labelled, job->unlabelled_used));
+    EXN_TRY(extract(job));
+    EXN_TRY(train(job));
+    EXN_TRY(exn_profile_save(job->session.profile, job->path));
+    catch_signals(false); /* the work is safe: from here on a signal just ends the program */
+    exn_trainer_destroy(job->trainer);
+    job->trainer = NULL;
+    if (!job->keep_cache) unlink(job->cache);
+    job->total_s = exn_now() - begin;
+    if (job->measure) EXN_TRY(exn_job_measure(&job->after, job, "after"));
+    return exn_job_report(job);
+}
+
+static exn_status run(exn_tool *tool) {
+    exn_job job = {.tool = tool, .path = tool->args->operands[0], .before = json_null(), .after = json_null()};
+    catch_signals(true);
+    tool->stop = &stop_asked;
+    const exn_status status = personalise(&job);
+    if (status == EXN_PAUSED) fprintf(stderr, "exeunt: paused; the same command with --resume goes on\n");
+    release(&job);
+    tool->stop = NULL;
+    return status;
+}
+
+static const exn_option options[] = {
+    {"unlabelled", "DATA", "further samples, whose labels are not looked at", 0},
+    {"holdout", "F", "share of DATA kept for before and after (default 0.2, 0 below 100 labelled)", 0},
+    {"no-measure", NULL, "no before and after: everything is for learning", 0},
+    {"time-budget", "S", "seconds of training at most", 0},
+    {"memory-budget", "MB", "memory at most; fails early saying what is needed", 0},
+    {"costs", "FILE|macs", "cost of exits instead of measured milliseconds: decisions become reproducible", 0},
+    {"seed", "N", "what everything random follows from (default: the profile's)", 0},
+    {"resume", NULL, "go on with what PROFILE.cache kept of an interrupted run", 0},
+    {"keep-cache", NULL, "leave PROFILE.cache there when done", 0},
+    {"skip-bad", NULL, "leave unreadable photos out with a warning", 0},
+    EXN_COMMON_OPTIONS};
+
+const exn_command exn_command_personalise = {
+    .name = "personalise",
+    .operands = "PROFILE DATA",
+    .brief = "teach a profile's exits one person's samples",
+    .help =
+        "Passes every sample once through the frozen network, trains the exits on what they see, judges them, decides\n"
+        "which of them are used from which confidence on, and replaces the profile. Ctrl-C pauses (exit status 3):\n"
+        "what was extracted stays in PROFILE.cache, and --resume goes on. DATA: see tools/README.md.\n\n"
+        "Example: exeunt personalise me.safetensors labelled/ --unlabelled camera-roll/",
+    .least = 2,
+    .most = 2,
+    .options = options,
+    .run = run};

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Sessions, engines and feeders: from files to something that runs. */
+#include "tools/engine.h"
+
+#include <limits.h>
+#include <string.h>
+
+exn_status exn_session_open(exn_session *out, exn_tool *tool, const char *profile_path, const char *model_path) {
+    char named[PATH_MAX];
+    if (model_path == NULL) {
+        EXN_TRY(exn_profile_model_path(named, sizeof named, tool->ctx, profile_path));
+        model_path = named;
+    }
+    exn_session session = {0};
+    EXN_TRY(exn_model_open(&session.model, tool->ctx, model_path, NULL));
+    const exn_status status = exn_profile_open(&session.profile, session.model, profile_path, NULL);
+    if (status != EXN_OK) {
+        exn_session_close(&session);
+        return status;
+    }
+    *out = session;
+    return EXN_OK;
+}
+
+void exn_session_close(exn_session *session) {
+    exn_profile_destroy(session->profile);
+    exn_model_destroy(session->model);
+    *session = (exn_session){0};
+}
+
+exn_status exn_session_data(exn_dataset **out, exn_tool *tool, const exn_session *session, const char *path) {
+    return exn_dataset_open(out, tool->ctx, path, (const char *const *)session->profile->classes,
+                            session->profile->class_count);
+}
+
+exn_status exn_engine_plan(exn_plan **out, exn_tool *tool, const exn_graph *graph, const exn_kernel_set *kernels,
+                           const exn_value_id *outputs, size_t count) {
+    const exn_plan_options options = {
+        .kernels = kernels, .threads = tool->threads, .outputs = outputs, .output_count = count};
+    return exn_plan_create(out, graph, &options);
+}
+
+static exn_status finish(exn_engine *engine, exn_tool *tool, const exn_profile *profile) {
+    const exn_network *network = &engine->network;
+    exn_status status = exn_engine_plan(&engine->plan, tool, network->graph, &profile->model->kernels, network->logits,
+                                        network->exit_count);
+    if (status == EXN_OK) status = exn_exec_create(&engine->exec, tool->ctx, engine->plan);
+    if (status != EXN_OK) exn_engine_close(engine);
+    return status;
+}
+
+exn_status exn_engine_open(exn_engine *out, exn_tool *tool, const exn_profile *profile, exn_network_part part) {
+    exn_engine engine = {.ctx = tool->ctx};
+    EXN_TRY(exn_network_build(&engine.network, profile, 1, part));
+    EXN_TRY(finish(&engine, tool, profile));
+    *out = engine;
+    return EXN_OK;
+}
+
+exn_status exn_engine_open_single(exn_engine *out, exn_tool *tool, const exn_profile *profile, size_t exit) {
+    exn_engine engine = {.ctx = tool->ctx};
+    EXN_TRY(exn_network_build_single(&engine.network, profile, 1, exit));
+    EXN_TRY(finish(&engine, tool, profile));
+    *out = engine;
+    return EXN_OK;
+}
+
+void exn_engine_close(exn_engine *engine) {
+    if (engine->ctx == NULL) return;
+    exn_exec_destroy(engine->exec);
+    exn_plan_destroy(engine->plan);
+    exn_network_destroy(&engine->network, engine->ctx);
+    *engine = (exn_engine){0};
+}
+
+exn_status exn_feeder_open(exn_feeder *out, const exn_profile *profile) {
+    const exn_model *model = profile->model;
+    const size_t count = model->channels * model->height * model->width;
+    exn_feeder feeder = {.profile = profile};
+    exn_status status = exn_resizer_create(&feeder.resizer, profile->ctx);
+    if (status == EXN_OK) {
+        feeder.hwc = exn_malloc(profile->ctx, count, sizeof(float));
+        feeder.chw = exn_malloc(profile->ctx, count, sizeof(float));
+        if (feeder.hwc == NULL || feeder.chw == NULL) status = EXN_E_NOMEM;
+    }
+    if (status != EXN_OK) {
+        exn_feeder_close(&feeder);
+        return status;
+    }
+    *out = feeder;
+    return EXN_OK;
+}
+
+void exn_feeder_close(exn_feeder *feeder) {
+    if (feeder->profile == NULL) return;
+    exn_resizer_destroy(feeder->resizer);
+    exn_free(feeder->profile->ctx, feeder->hwc);
+    exn_free(feeder->profile->ctx, feeder->chw);
+    *feeder = (exn_feeder){0};
+}
+
+exn_status exn_feeder_prepare(exn_feeder *feeder, exn_dataset *data, size_t index) {
+    const exn_model *model = feeder->profile->model;
+    const size_t pixels = model->height * model->width;
+    exn_sample sample;
+    EXN_TRY(exn_dataset_read(&sample, data, index));
+    if (sample.chw != NULL) {
+        if (sample.c != model->channels || sample.h != model->height || sample.w != model->width)
+            return exn_fail(feeder->profile->ctx, EXN_E_SHAPE, "%s: is %zux%zux%zu, the network takes %zux%zux%zu",
+                            exn_dataset_name(data, index), sample.c, sample.h, sample.w, model->channels, model->height,
+                            model->width);
+        memcpy(feeder->chw, sample.chw, model->channels * pixels * sizeof(float));
+        return EXN_OK;
+    }
+    const exn_status status =
+        exn_preprocess_image(feeder->hwc, feeder->resizer, &sample.image, &feeder->profile->preprocess, model->height,
+                             model->width, model->channels);
+    if (status != EXN_OK) return exn_fail_in(feeder->profile->ctx, status, "%s", exn_dataset_name(data, index));
+    for (size_t p = 0; p < pixels; p++)
+        for (size_t c = 0; c < model->channels; c++) feeder->chw[c * pixels + p] = feeder->hwc[p * model->channels + c];
+    return EXN_OK;
+}
+
+void exn_lines_free(exn_context *ctx, char **lines, size_t count) {
+    for (size_t i = 0; i < count; i++) exn_free(ctx, lines[i]);
+    exn_free(ctx, lines);
+}
+
+static exn_status split_lines(char **lines, size_t *count, exn_context *ctx, char *text, size_t most) {
+    for (char *line = text; *line != '\0';) {
+        char *end = strchr(line, '\n');
+        char *next = end != NULL ? end + 1 : line + strlen(line);
+        if (end != NULL) *end = '\0';
+        const size_t length = strlen(line);
+        if (length > 0 && line[length - 1] == '\r') line[length - 1] = '\0';
+        if (*count == most) return exn_fail(ctx, EXN_E_INVALID, "more than %zu lines", most);
+        lines[*count] = exn_strdup(ctx, line);
+        if (lines[*count] == NULL) return EXN_E_NOMEM;
+        (*count)++;
+        line = next;
+    }
+    return EXN_OK;
+}
+
+exn_status exn_lines_read(char ***out, size_t *count, exn_context *ctx, const char *path, size_t most) {
+    uint8_t *text = NULL;
+    size_t bytes = 0, have = 0;
+    EXN_TRY(exn_file_read(&text, &bytes, ctx, path, (size_t)1 << 20));
+    char **lines = exn_calloc(ctx, most, sizeof *lines);
+    exn_status status = lines == NULL ? EXN_E_NOMEM : EXN_OK;
+    if (status == EXN_OK && memchr(text, 0, bytes) != NULL) status = exn_fail(ctx, EXN_E_FORMAT, "is not text");
+    if (status == EXN_OK) status = split_lines(lines, &have, ctx, (char *)text, most);
+    exn_free(ctx, text);
+    if (status != EXN_OK) {
+        if (lines != NULL) exn_lines_free(ctx, lines, have);
+        return exn_fail_in(ctx, status, "%s", path);
+    }
+    *out = lines;
+    *count = have;
+    return EXN_OK;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A profile, or a part of it, ready to run: network, plan and memory in one; and a person's session on disk. */
+#ifndef EXN_TOOLS_ENGINE_H
+#define EXN_TOOLS_ENGINE_H
+
+#include "tools/dataset.h"
+#include "tools/tool.h"
+#include "train/profile.h"
+
+/* A profile and the model it names, from files. */
+typedef struct exn_session {
+    exn_model *model;
+    exn_profile *profile;
+} exn_session;
+/* model_path NULL: the network that the profile names. */
+exn_status exn_session_open(exn_session *out, exn_tool *tool, const char *profile_path, const char *model_path);
+void exn_session_close(exn_session *session);
+/* DATA with the profile's classes. */
+exn_status exn_session_data(exn_dataset **out, exn_tool *tool, const exn_session *session, const char *path);
+
+typedef struct exn_engine {
+    exn_context *ctx;
+    exn_network network;
+    exn_plan *plan;
+    exn_exec *exec;
+} exn_engine;
+exn_status exn_engine_open(exn_engine *out, exn_tool *tool, const exn_profile *profile, exn_network_part part);
+/* One exit alone. */
+exn_status exn_engine_open_single(exn_engine *out, exn_tool *tool, const exn_profile *profile, size_t exit);
+void exn_engine_close(exn_engine *engine);
+/* A graph's plan for the program's options. */
+exn_status exn_engine_plan(exn_plan **out, exn_tool *tool, const exn_graph *graph, const exn_kernel_set *kernels,
+                           const exn_value_id *outputs, size_t count);
+
+/* Brings samples into the form the network takes: float32 c,h,w. */
+typedef struct exn_feeder {
+    const exn_profile *profile;
+    exn_resizer *resizer;
+    float *hwc, *chw; /* the second is handed out */
+} exn_feeder;
+exn_status exn_feeder_open(exn_feeder *out, const exn_profile *profile);
+void exn_feeder_close(exn_feeder *feeder);
+exn_status exn_feeder_prepare(exn_feeder *feeder, exn_dataset *data, size_t index);
+
+/* A text file's lines without their ends, empty last line dropped; at most `most`; freed with exn_lines_free. */
+exn_status exn_lines_read(char ***out, size_t *count, exn_context *ctx, const char *path, size_t most);
+void exn_lines_free(exn_context *ctx, char **lines, size_t count);
+
+#endif

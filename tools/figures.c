@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Measured figures as JSON or as a table. */
+#include "tools/figures.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static json_t *exit_report(const exn_figures *f, const exn_profile *profile, size_t i) {
+    const exn_exit *exit = &profile->exits[i];
+    json_t *object = json_object();
+    exn_report_count(object, "index", i);
+    exn_report_text(object, "tap", exit->tap);
+    exn_report_real(object, "macs_fraction", f->exits[i].macs_fraction);
+    exn_report_real(object, "accuracy", f->exits[i].accuracy);
+    exn_report_real(object, "agreement", f->exits[i].agreement);
+    exn_report_real(object, "median_ms", f->exits[i].median_ms);
+    exn_report_real(object, "share", f->exits[i].share);
+    exn_report_real(object, "threshold", (double)exit->rule.threshold);
+    exn_report_real(object, "temperature", (double)exit->rule.temperature);
+    exn_report_flag(object, "enabled", exit->rule.enabled);
+    exn_report_flag(object, "trained", exit->trained);
+    if (exit->decision != NULL) exn_report_text(object, "decision", exit->decision);
+    return object;
+}
+
+static json_t *confusion_report(const exn_figures *f, const exn_profile *profile) {
+    json_t *object = json_object(), *classes = json_array(), *counts = json_array();
+    for (size_t i = 0; i < f->class_count; i++) {
+        json_t *row = json_array();
+        for (size_t j = 0; j < f->class_count; j++)
+            json_array_append_new(row, json_integer((json_int_t)f->confusion[i * f->class_count + j]));
+        json_array_append_new(counts, row);
+        json_array_append_new(classes, json_string(profile->classes[i]));
+    }
+    json_object_set_new(object, "classes", classes);
+    json_object_set_new(object, "counts", counts);
+    return object;
+}
+
+void exn_figures_report(json_t *object, const exn_figures *f, const exn_profile *profile, bool confusion) {
+    exn_report_count(object, "samples", f->samples);
+    json_t *full = json_object();
+    exn_report_real(full, "accuracy", f->full_accuracy);
+    exn_report_real(full, "accuracy_masked", f->full_accuracy_masked);
+    exn_report_real(full, "mean_ms", f->full_mean_ms);
+    exn_report_real(full, "median_ms", f->full_median_ms);
+    json_object_set_new(object, "full", full);
+    json_t *exits = json_array();
+    for (size_t i = 0; i < f->exit_count; i++) json_array_append_new(exits, exit_report(f, profile, i));
+    json_object_set_new(object, "exits", exits);
+    json_t *policy = json_object();
+    exn_report_real(policy, "accuracy", f->policy_accuracy);
+    exn_report_real(policy, "agreement", f->policy_agreement);
+    exn_report_real(policy, "mean_ms", f->policy_mean_ms);
+    exn_report_real(policy, "macs_fraction", f->policy_macs_fraction);
+    exn_report_real(policy, "speedup", f->full_mean_ms / f->policy_mean_ms);
+    exn_report_count(policy, "deepest_exit", f->deepest_exit);
+    json_object_set_new(object, "policy", policy);
+    if (confusion) json_object_set_new(object, "confusion", confusion_report(f, profile));
+}
+
+/* "87.3 %", or "-" where there was no label. */
+static const char *percent(char text[16], double value) {
+    if (isnan(value)) return "-";
+    snprintf(text, 16, "%.1f %%", 100.0 * value);
+    return text;
+}
+
+void exn_figures_print(const exn_figures *f, const exn_profile *profile) {
+    char a[16], b[16], c[16];
+    printf("%zu samples\n", f->samples);
+    printf("  %-28s %9s %9s %9s %8s\n", "", "accuracy", "ms", "MACs", "leave");
+    printf("  %-28s %9s %9.3f %9s %8s\n", "untouched network", percent(a, f->full_accuracy), f->full_median_ms,
+           "100.0 %", "");
+    for (size_t i = 0; i < f->exit_count; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "exit %zu at %.16s%s", i, profile->exits[i].tap,
+                 profile->exits[i].rule.enabled ? "" : " (off)");
+        printf("  %-28s %9s %9.3f %9s %8s\n", name, percent(a, f->exits[i].accuracy), f->exits[i].median_ms,
+               percent(b, f->exits[i].macs_fraction), percent(c, f->exits[i].share));
+    }
+    printf("  %-28s %9s %9.3f %9s\n", "policy (mean)", percent(a, f->policy_accuracy), f->policy_mean_ms,
+           percent(b, f->policy_macs_fraction));
+    printf("  untouched network: mean %.3f ms, %s among the classes present; speed-up %.2fx\n", f->full_mean_ms,
+           percent(c, f->full_accuracy_masked), f->full_mean_ms / f->policy_mean_ms);
+}

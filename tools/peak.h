@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The rate of fused multiply-adds that this core really reaches: what shares of peak are shares of. */
+#ifndef EXN_TOOLS_PEAK_H
+#define EXN_TOOLS_PEAK_H
+
+#include "core/context.h"
+#include "kernels/kernel_set.h"
+
+/* Operations (two a multiply-add) a second of one thread, 1e9 of them: the set's base GEMM tile on operands that stay in the
+ * first-level cache, best of several tries of a few milliseconds. */
+exn_status exn_peak_gflops(double *out, exn_context *ctx, const exn_kernel_set *kernels);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a personalising job reports. */
+#include "tools/personalise.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* Figures on samples that the exits learnt from would flatter them. Where nothing was held out, an exit's accuracy is the
+ * trainer's out-of-fold one, and the policy's is unknown. */
+static void replace_by_folds(exn_figures *figures, const exn_profile *profile) {
+    bool learnt = false;
+    for (size_t i = 0; i < figures->exit_count; i++) {
+        if (!profile->exits[i].trained) continue;
+        learnt = true;
+        figures->exits[i].accuracy = profile->exits[i].accuracy;
+        figures->exits[i].agreement = profile->exits[i].agreement;
+    }
+    if (learnt) figures->policy_accuracy = figures->policy_agreement = (double)NAN;
+}
+
+exn_status exn_job_measure(json_t **out, exn_job *job, const char *when) {
+    const exn_profile *profile = job->session.profile;
+    const bool split = job->held_count > 0;
+    exn_figures figures = {0};
+    EXN_TRY(exn_figures_measure(&figures, job->tool, profile, job->data, split ? job->held : NULL, job->skip_bad));
+    if (!split) replace_by_folds(&figures, profile);
+    json_t *object = json_object();
+    exn_report_text(object, "held_out", split ? "split" : "folds");
+    exn_figures_report(object, &figures, profile, false);
+    *out = object;
+    if (!job->tool->json) {
+        printf("%s, %s: ", when, split ? "on held-out samples" : "on the samples, exits out-of-fold");
+        exn_figures_print(&figures, profile);
+    }
+    exn_figures_free(&figures, job->tool->ctx);
+    return EXN_OK;
+}
+
+static json_t *exits_report(const exn_profile *profile) {
+    json_t *exits = json_array();
+    for (size_t i = 0; i < profile->exit_count; i++) {
+        const exn_exit *exit = &profile->exits[i];
+        json_t *object = json_object();
+        exn_report_count(object, "index", i);
+        exn_report_text(object, "tap", exit->tap);
+        exn_report_flag(object, "enabled", exit->rule.enabled);
+        exn_report_flag(object, "trained", exit->trained);
+        exn_report_real(object, "accuracy", exit->accuracy);
+        exn_report_real(object, "agreement", exit->agreement);
+        exn_report_real(object, "cost_ms", exit->cost_ms);
+        exn_report_real(object, "threshold", (double)exit->rule.threshold);
+        exn_report_real(object, "temperature", (double)exit->rule.temperature);
+        if (exit->decision != NULL) exn_report_text(object, "decision", exit->decision);
+        json_array_append_new(exits, object);
+    }
+    return exits;
+}
+
+static exn_status print_json(exn_job *job) {
+    const exn_profile *profile = job->session.profile;
+    json_t *report = exn_report_create("personalise"), *seconds = json_object();
+    exn_report_text(report, "profile", job->path);
+    exn_report_count(report, "labelled", job->labelled);
+    exn_report_count(report, "unlabelled", job->unlabelled_used);
+    exn_report_count(report, "held_out", job->held_count);
+    exn_report_count(report, "classes", profile->class_count);
+    exn_report_real(seconds, "extract", job->extract_s);
+    exn_report_real(seconds, "train", job->train_s);
+    exn_report_real(seconds, "total", job->total_s);
+    json_object_set_new(report, "seconds", seconds);
+    exn_report_real(report, "peak_rss_mb", exn_report_peak_rss_mb());
+    exn_report_count(report, "cache_bytes", job->cache_bytes);
+    exn_report_count(report, "estimated_bytes", job->estimate.peak_bytes);
+    exn_report_count(report, "steps", job->steps);
+    exn_report_text(report, "costs", profile->costs != NULL ? profile->costs : "none");
+    json_object_set_new(report, "exits", exits_report(profile));
+    json_object_set(report, "before", job->before);
+    json_object_set(report, "after", job->after);
+    return exn_report_print(report, job->tool, false);
+}
+
+static void print_text(const exn_job *job) {
+    const exn_profile *profile = job->session.profile;
+    printf("%s: %zu labelled and %zu unlabelled samples; extracted in %.1f s, trained in %.1f s\n", job->path,
+           job->labelled, job->unlabelled_used, job->extract_s, job->train_s);
+    for (size_t i = 0; i < profile->exit_count; i++)
+        if (profile->exits[i].decision != NULL) printf("  exit %zu: %s\n", i, profile->exits[i].decision);
+}
+
+exn_status exn_job_report(exn_job *job) {
+    if (job->tool->json) return print_json(job);
+    print_text(job);
+    return EXN_OK;
+}
