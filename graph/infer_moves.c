@@ -82,12 +82,12 @@ exn_status exn_infer_flatten(exn_infer *s) {
     return finish_reshape(s);
 }
 
-/* A file written for batch 1 often names that batch in its Reshapes. Sample by sample the meaning is plain: what was one
- * row is a row a sample. */
+/* A file written for one batch often names it in its Reshapes. Sample by sample the meaning is plain: what was a row for
+ * each sample of the file's batch is a row for each of ours. */
 static exn_status free_batch(int64_t target[], size_t rank, const exn_infer *s, const exn_shape *x) {
-    if (s->batch == 1 || rank == 0 || x->rank == 0 || x->dim[0] != s->batch || target[0] <= 0) return EXN_OK;
+    if (rank == 0 || x->rank == 0 || x->dim[0] != s->batch || target[0] <= 0) return EXN_OK;
     if (s->file_batch != 0 && target[0] == (int64_t)s->file_batch) target[0] = (int64_t)s->batch;
-    if (target[0] == 1)
+    if (target[0] == 1 && s->batch != 1)
         return exn_fail(s->ctx, EXN_E_SHAPE, "its target shape fixes batch 1, %zu samples are asked for", s->batch);
     return EXN_OK;
 }
@@ -132,7 +132,9 @@ exn_status exn_infer_squeeze(exn_infer *s) {
     EXN_TRY(read_axes(&axes, &given, s, 1, x.rank));
     exn_shape *y = &s->shape[0];
     for (size_t i = 0; i < x.rank; i++) {
-        const bool named = given ? (axes >> i & 1u) != 0 : x.dim[i] == 1;
+        /* Without axes, a batch of one stays a batch unless the file was written for one sample. */
+        const bool sample = i == 0 && s->file_batch != 1 && x.dim[0] == s->batch;
+        const bool named = given ? (axes >> i & 1u) != 0 : x.dim[i] == 1 && !sample;
         if (named && x.dim[i] != 1) return exn_fail(s->ctx, EXN_E_SHAPE, "dimension %zu is %zu, not 1", i, x.dim[i]);
         if (!named) y->dim[y->rank++] = x.dim[i];
     }

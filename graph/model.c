@@ -50,6 +50,12 @@ static size_t choose_extent(size_t asked, size_t file) {
     return asked != 0 ? asked : file != 0 ? file : DEFAULT_EXTENT;
 }
 
+/* A network without a classifier can still be run: it has no taps, and making a profile for it fails. */
+static exn_status find_taps(exn_model *model) {
+    const exn_status status = exn_taps_find(&model->taps, &model->tap_count, model->graph);
+    return status == EXN_E_UNSUPPORTED ? EXN_OK : status;
+}
+
 static exn_status read_graph(exn_model *model, const exn_model_options *options) {
     EXN_TRY(exn_import_onnx(&model->source, &model->externals, model->ctx, &model->file, model->path));
     const exn_shape *declared = &model->source->values[model->source->input].shape;
@@ -63,7 +69,7 @@ static exn_status read_graph(exn_model *model, const exn_model_options *options)
     EXN_TRY(exn_graph_fold(graph));
     for (size_t i = 0; i < graph->node_count; i++) model->macs += exn_node_macs(graph, &graph->nodes[i]);
     model->classes = exn_shape_elements(&graph->values[graph->output].shape);
-    return exn_taps_find(&model->taps, &model->tap_count, graph);
+    return find_taps(model);
 }
 
 static exn_status open_model(exn_model *model, const char *path, const exn_model_options *options) {

@@ -17,7 +17,7 @@ struct exn_model {
     exn_graph *source;       /* as in the file, no shapes inferred but the input's declared one */
     exn_graph *graph;        /* at batch 1 and the default size: inferred, constants folded, operators fused */
     size_t channels, height, width, classes;
-    exn_tap *taps; /* in order of cost; the last is the classifier's input */
+    exn_tap *taps; /* in order of cost; the last is the classifier's input; none if the network has no classifier */
     size_t tap_count;
     uint64_t macs, parameters;
     char hash[EXN_HASH_TEXT_BYTES]; /* of the file's bytes */
