@@ -82,7 +82,6 @@ static void put_attributes(page *p, const exn_graph *graph, const exn_node *node
         break;
     case EXN_OP_Pad:
         for (size_t i = 0; i < rank; i++) put(p, " %lld", (long long)a->start[i]);
-        put(p, " value %g", (double)a->alpha);
         break;
     default:
         break;

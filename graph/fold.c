@@ -193,7 +193,7 @@ static void fold_gate(folder *f, exn_node *node) {
 
 static void fold_pad(folder *f, exn_node *conv) {
     exn_node *pad = sole_producer(f, conv->inputs[0]);
-    if (pad == NULL || pad->op != EXN_OP_Pad || pad->attrs.alpha != 0) return;
+    if (pad == NULL || pad->op != EXN_OP_Pad || pad->input_count > 1) return;
     const exn_shape *x = &input_of(f, pad, 0)->shape, *y = &input_of(f, conv, 0)->shape;
     if (x->dim[0] != y->dim[0] || x->dim[1] != y->dim[1]) return;
     for (size_t i = 0; i < 2; i++) {

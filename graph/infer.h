@@ -7,7 +7,7 @@
  *   Gemm                x, W[, bias]           x (m, k), W rank 2, bias (n); alpha = beta = 1, no trans_a
  *   MatMul              x, x                   rank 2 both
  *   BatchNormalization  x, scale, shift, mean, variance, each (channels)
- *   Relu ... Log        x                      attrs.activation, lo, hi; PRelu: x, slope (channels)
+ *   Relu ... Log        x                      attrs.activation, lo, hi; PRelu: x, slope (channels, 1, 1)
  *   Softmax LogSoftmax  x                      axis
  *   Add Sub Mul Div     x, x | x, W | W, x     NumPy broadcasting
  *   MaxPool AveragePool x                      rank 4, pads explicit
@@ -18,7 +18,7 @@
  *   Concat              x or W, ...            axis
  *   Split               x                      axis; sizes are those of the outputs
  *   Slice               x                      start, step per axis
- *   Pad                 x                      start: amount before each axis; alpha: the value */
+ *   Pad                 x[, -, value]          start: amount before each axis; without value: 0 */
 #ifndef EXN_GRAPH_INFER_H
 #define EXN_GRAPH_INFER_H
 

@@ -237,8 +237,9 @@ exn_status exn_infer_prelu(exn_infer *s) {
     if (rank < 2 || slope->shape.rank <= behind || count != x->shape.dim[1] ||
         slope->shape.dim[slope->shape.rank - 1 - behind] != count)
         return exn_fail(s->ctx, EXN_E_UNSUPPORTED, "its slopes are neither one number nor one a channel");
-    const exn_shape vector = {.rank = 1, .dim = {count}};
-    return exn_graph_constant(&s->in[1], s->graph, NULL, EXN_F32, &vector, slope->data, false);
+    exn_shape column = {.rank = rank - 1, .dim = {count}};
+    for (size_t i = 1; i < rank - 1; i++) column.dim[i] = 1;
+    return exn_graph_constant(&s->in[1], s->graph, NULL, EXN_F32, &column, slope->data, false);
 }
 
 exn_status exn_infer_softmax(exn_infer *s) {

@@ -284,7 +284,7 @@ exn_status exn_infer_pad(exn_infer *s) {
     EXN_TRY(exn_infer_floats(s, 0, x.rank));
     if (fill != NULL && (fill->data == NULL || fill->dtype != EXN_F32 || exn_shape_elements(&fill->shape) != 1))
         return exn_fail(s->ctx, EXN_E_UNSUPPORTED, "its value is not one constant number");
-    s->attrs.alpha = fill == NULL ? 0 : exn_value_f32(fill, 0);
+    const bool filled = fill != NULL && exn_value_f32(fill, 0) != 0;
     EXN_TRY(exn_infer_integers(pads, &count, s, 1, 2 * EXN_RANK_MAX));
     axis_count = x.rank;
     for (size_t i = 0; i < x.rank; i++) axes[i] = (int64_t)i;
@@ -301,7 +301,10 @@ exn_status exn_infer_pad(exn_infer *s) {
         s->shape[0].dim[axis] = x.dim[axis] + (size_t)before + (size_t)after;
         EXN_TRY(exn_infer_keep_samples(s, axis == 0 && before + after > 0));
     }
-    return finish_move(s, exn_shape_equal(&s->shape[0], &x));
+    EXN_TRY(finish_move(s, exn_shape_equal(&s->shape[0], &x)));
+    if (filled) s->in_count = 3;
+    s->in[1] = EXN_VALUE_NONE;
+    return EXN_OK;
 }
 
 /* ---- operators on shapes ---- */

@@ -98,6 +98,9 @@ static exn_status describe_exit(exn_exit *e, exn_context *ctx, const char *tap, 
 static exn_status attach_exits(exn_profile *profile, const size_t *picked, size_t count, exn_head_kind kind) {
     exn_context *ctx = profile->ctx;
     const exn_model *model = profile->model;
+    if (model->tap_count == 0)
+        return exn_fail(ctx, EXN_E_UNSUPPORTED, "%s: no final classifier, so exits have nothing to start from",
+                        model->path);
     profile->exits = exn_calloc(ctx, count + 1, sizeof *profile->exits);
     if (!profile->exits) return EXN_E_NOMEM;
     profile->exit_count = count + 1;
