@@ -135,7 +135,7 @@ def main():
     net = FashionNet().to(memory_format=torch.channels_last)
     train(net, *read_split(folder, "train"), options.epochs)
     net.eval()
-    torch.onnx.export(net.cpu(), (torch.zeros(1, 1, 28, 28),), options.out, dynamo=True, opset_version=20,
+    torch.onnx.export(net.to(memory_format=torch.contiguous_format), (torch.zeros(1, 1, 28, 28),), options.out, dynamo=True, opset_version=20,
                       external_data=False, input_names=["image"], output_names=["logits"])
     strip(options.out)
     print(f"test accuracy {accuracy(net, *read_split(folder, 't10k')):.4f}, {pathlib.Path(options.out).stat().st_size} bytes")
