@@ -6,8 +6,8 @@
 #include "core/context.h"
 #include "kernels/kernel_set.h"
 
-/* Operations (two a multiply-add) a second of one thread, 1e9 of them: the set's base GEMM tile on operands that stay in the
- * first-level cache, best of several tries of a few milliseconds. */
+/* Operations (two a multiply-add) a second of one thread, 1e9 of them: the best of the set's GEMM tiles on operands that
+ * stay in the first-level cache, best of several tries of about a millisecond. */
 exn_status exn_peak_gflops(double *out, exn_context *ctx, const exn_kernel_set *kernels);
 
 #endif

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of the program share: running it, and making small photos, arrays and data sets without any library."""
+import json
+import os
+import pathlib
+import random
+import resource
+import struct
+import subprocess
+import tempfile
+import unittest
+import zlib
+
+PROGRAM = os.environ["EXN_PROGRAM"]
+ROOT = pathlib.Path(os.environ["EXN_SOURCE_ROOT"])
+NETWORK = str(ROOT / "examples" / "demo" / "fashion_cnn.onnx")
+SHARED = ROOT.parent / "shared" / "data"
+
+
+class Case(unittest.TestCase):
+    """A test with its own folder."""
+
+    def setUp(self):
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.folder = pathlib.Path(holder.name)
+
+    def run_program(self, *words, limit=None, stdout=subprocess.PIPE):
+        def restrict():
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        return subprocess.run([PROGRAM, *map(str, words)], stdout=stdout, stderr=subprocess.PIPE, preexec_fn=restrict,
+                              timeout=120, check=False)
+
+    def works(self, *words):
+        done = self.run_program(*words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.decode()
+
+    def report(self, *words):
+        """The JSON of a command; `schema` comes first."""
+        value = json.loads(self.works(*words, "--json"))
+        self.assertEqual(next(iter(value)), "schema")
+        self.assertEqual(value["schema"], f"exeunt.{words[0]}.1")
+        return value
+
+    def fails(self, *words, status=1, says="", limit=None):
+        """One line on standard error, nothing on standard output."""
+        done = self.run_program(*words, limit=limit)
+        self.assertEqual(done.returncode, status, (words, done.stderr))
+        message = done.stderr.decode(errors="replace")
+        self.assertRegex(message, r"\Aexeunt: [^\n]+\n\Z")
+        self.assertIn(says, message)
+        return message
+
+    def has_keys(self, value, keys):
+        for key in keys.split():
+            self.assertIn(key, value)
+
+    def attach(self, *words, name="me.safetensors"):
+        path = self.folder / name
+        self.works("attach", NETWORK, "-o", path, *words)
+        return path
+
+
+def png(path, width, height, rows, colour=0, depth=8):
+    """rows: bytes of all rows, without filter bytes. colour 0 grey, 2 RGB, 6 RGBA."""
+    size = len(rows) // height
+    raw = b"".join(b"\0" + rows[y * size:(y + 1) * size] for y in range(height))
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    pathlib.Path(path).write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth,
+                                   colour, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b""))
+    return path
+
+
+def picture(label, rng, side=28):
+    """Stripes whose width tells the label, with noise."""
+    width, shift, slope = 2 + label, rng.randrange(8), rng.choice((0, 1))
+    return bytes(min(255, max(0, (200 if (x + slope * y + shift) // width % 2 else 40) + rng.randrange(-30, 30)))
+                 for y in range(side) for x in range(side))
+
+
+def idx_pair(folder, name, labels, seed=1):
+    """Writes NAME-images-idx3-ubyte and NAME-labels-idx1-ubyte; returns the first one's path."""
+    rng = random.Random(seed)
+    images = b"".join(picture(label, rng) for label in labels)
+    path = folder / f"{name}-images-idx3-ubyte"
+    path.write_bytes(struct.pack(">IIII", 0x803, len(labels), 28, 28) + images)
+    (folder / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, len(labels)) + bytes(labels))
+    return path
+
+
+def npy(path, shape, values, kind="<f4"):
+    header = repr({"descr": kind, "fortran_order": False, "shape": tuple(shape)}).encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    letter = {"<f4": "f", "<i8": "q", "|u1": "B"}[kind]
+    pathlib.Path(path).write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header +
+                                   struct.pack(f"<{len(values)}{letter}", *values))
+    return path
+
+
+def read_npy(path):
+    raw = pathlib.Path(path).read_bytes()
+    length = struct.unpack("<H", raw[8:10])[0]
+    body = raw[10 + length:]
+    return eval(raw[10:10 + length], {})["shape"], struct.unpack(f"<{len(body) // 4}f", body)

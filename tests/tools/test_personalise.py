@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main job: it learns, it pauses, it goes on to the same bytes, it leaves the old profile alone when it fails."""
+import signal
+import subprocess
+import time
+import unittest
+
+from program import PROGRAM, SHARED, Case, idx_pair
+
+
+class Personalise(Case):
+    def setUp(self):
+        super().setUp()
+        self.labelled = idx_pair(self.folder, "labelled", [0, 1, 2, 3] * 15, seed=1)
+        self.unlabelled = idx_pair(self.folder, "unlabelled", [0, 1, 2, 3] * 25, seed=2)
+        self.test = idx_pair(self.folder, "test", [0, 1, 2, 3] * 25, seed=3)
+
+    def command(self, me, *more):
+        return ("personalise", me, self.labelled, "--unlabelled", self.unlabelled, "--costs", "macs", *more)
+
+    def test_learns(self):
+        me = self.attach("--exits", "2")
+        before = self.report("evaluate", me, self.test)
+        value = self.report(*self.command(me))
+        self.has_keys(value, "labelled unlabelled classes seconds peak_rss_mb cache_bytes epochs exits before after")
+        self.has_keys(value["seconds"], "extract train total")
+        self.assertEqual((value["labelled"], value["unlabelled"], value["held_out"]), (60, 100, 0))
+        self.assertEqual(value["after"]["held_out"], "folds")
+        self.has_keys(value["after"], "samples full exits policy")
+        self.assertFalse(me.with_name(me.name + ".cache").exists())
+        after = self.report("evaluate", me, self.test)
+        self.assertEqual(after["full"]["accuracy"], before["full"]["accuracy"])
+        self.assertGreater(after["policy"]["accuracy"], before["full"]["accuracy"] + 0.2)
+
+    def test_split(self):
+        me = self.attach("--exits", "1")
+        value = self.report("personalise", me, self.test, "--holdout", "0.4", "--costs", "macs")
+        self.assertEqual((value["labelled"], value["held_out"]), (60, 40))
+        self.assertEqual(value["after"]["held_out"], "split")
+        self.assertEqual(value["after"]["samples"], 40)
+
+    def test_same_bytes(self):
+        """Twice, on another instruction set, and with a pause on the way."""
+        profiles = [self.attach("--exits", "2", name=f"me{i}.safetensors") for i in range(4)]
+        for me, more in zip(profiles[:3], ((), ("--threads", "2"), ("--isa", "scalar_fma"))):
+            self.works(*self.command(me, "--no-measure", *more))
+        self.assertEqual(profiles[0].read_bytes(), profiles[1].read_bytes())
+        self.assertEqual(profiles[0].read_bytes(), profiles[2].read_bytes())
+        self.pause_and_resume(profiles[3])
+        self.assertEqual(profiles[0].read_bytes(), profiles[3].read_bytes())
+
+    def pause_and_resume(self, me):
+        old = me.read_bytes()
+        cache = me.with_name(me.name + ".cache")
+        words = [PROGRAM, *map(str, self.command(me, "--no-measure"))]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job:
+            while job.poll() is None and not (cache.exists() and cache.stat().st_size > 2000):
+                time.sleep(0.001)
+            job.send_signal(signal.SIGINT)
+            message = job.communicate(timeout=60)[1]
+        self.assertEqual(job.returncode, 3, message)
+        self.assertRegex(message.decode(), r"\Aexeunt: paused[^\n]*\n\Z")
+        self.assertEqual(me.read_bytes(), old)
+        self.assertTrue(cache.exists())
+        self.works(*self.command(me, "--no-measure", "--resume"))
+        self.assertFalse(cache.exists())
+
+    def test_failures_leave_the_profile(self):
+        me = self.attach("--exits", "1")
+        old = me.read_bytes()
+        self.fails("personalise", me, self.folder / "none", says="none")
+        self.fails("personalise", me, self.labelled, "--memory-budget", "1")
+        self.fails(*self.command(me, "--no-measure"), limit=5000)
+        self.assertEqual(me.read_bytes(), old)
+
+    def test_one_sample_of_a_class(self):
+        """Few samples may teach little, but do no harm."""
+        me = self.attach("--exits", "1")
+        few = idx_pair(self.folder, "few", [0, 1, 1, 2, 2, 2, 3, 3])
+        done = self.run_program("personalise", me, few, "--costs", "macs", "--json")
+        self.assertIn(done.returncode, (0, 1), done.stderr)
+        if done.returncode == 1:
+            self.assertRegex(done.stderr.decode(), r"\Aexeunt: [^\n]+\n\Z")
+
+
+@unittest.skipUnless((SHARED / "models" / "wardrobe_lite0.onnx").exists(), "needs ../shared")
+class RealPhotos(Case):
+    def test_wardrobe(self):
+        network = SHARED / "models" / "wardrobe_lite0.onnx"
+        me = self.folder / "me.safetensors"
+        self.works("attach", network, "-o", me, "--exits", "2", "--mean", "127", "--std", "128", "--classes",
+                   SHARED / "models" / "wardrobe_classes.txt")
+        value = self.report("evaluate", me, SHARED / "clothing192" / "u8")
+        self.assertGreater(value["full"]["accuracy"], 0.5)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command lines: help, usage errors, JSON keys."""
+import unittest
+
+from program import NETWORK, Case, idx_pair, npy, png
+
+COMMANDS = "cpu plan attach personalise evaluate run classify bench".split()
+
+
+class Usage(Case):
+    def test_help(self):
+        text = self.works("--help")
+        for command in COMMANDS:
+            self.assertIn(command, text)
+            help_text = self.works(command, "--help")
+            self.assertIn("Example: exeunt " + command, help_text)
+            self.assertIn("--json", help_text)
+        self.assertRegex(self.works("--version"), r"\Aexeunt \d+\.\d+\.\d+\n\Z")
+
+    def test_mistakes(self):
+        for words, says in (((), "no command"), (("sing",), "unknown command 'sing'"),
+                            (("cpu", "--loud"), "unknown option --loud"), (("cpu", "-x"), "unknown option -x"),
+                            (("cpu", "extra"), "unexpected operand"), (("plan",), "missing operand"),
+                            (("cpu", "--isa"), "missing value"), (("cpu", "--json=1"), "takes no value"),
+                            (("cpu", "--threads", "0"), "--threads takes"),
+                            (("cpu", "--threads", "-1"), "--threads takes"),
+                            (("cpu", "--threads", "2x"), "--threads takes"),
+                            (("attach", NETWORK), "needs -o"),
+                            (("attach", NETWORK, "-o", "x", "--exits", "0"), "--exits takes"),
+                            (("attach", NETWORK, "-o", "x", "--exits", "2", "--at", "relu"), "exclude"),
+                            (("attach", NETWORK, "-o", "x", "--head", "big"), "--head takes"),
+                            (("attach", NETWORK, "-o", "x", "--mean", "1,2"), "--mean takes"),
+                            (("attach", NETWORK, "-o", "x", "--std", "nan"), "--std takes"),
+                            (("attach", NETWORK, "-o", "x", "--order", "rgb"), "does not fit"),
+                            (("run", NETWORK, "x.npy"), "needs -o"),
+                            (("bench", NETWORK, "--arithmetic", "wild"), "--arithmetic takes")):
+            with self.subTest(words=words):
+                self.fails(*words, status=2, says=says)
+
+    def test_unknown_kernel_set(self):
+        self.fails("cpu", "--isa", "abacus", says="abacus")
+
+    def test_full_standard_output(self):
+        with open("/dev/full", "wb") as full:
+            done = self.run_program("--help", stdout=full)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"standard output", done.stderr)
+
+
+class Reports(Case):
+    def test_cpu(self):
+        self.has_keys(self.report("cpu"), "levels isa slots cache_bytes peak_gflops")
+
+    def test_plan(self):
+        value = self.report("plan", NETWORK, "--exits", "3")
+        self.has_keys(value, "nodes macs parameters candidates exits steps arena_bytes arena_lower_bound_bytes layers")
+        self.assertEqual(len(value["exits"]), 4)
+        self.assertEqual(len(value["layers"]), value["steps"])
+        self.assertGreater(value["macs"], 20_000_000)
+        self.assertLessEqual(value["arena_lower_bound_bytes"], value["arena_bytes"])
+        fractions = [one["macs_fraction"] for one in value["exits"]]
+        self.assertEqual(fractions, sorted(fractions))
+        named = self.report("plan", NETWORK, "--at", value["exits"][1]["tap"])
+        self.assertEqual(named["exits"][0]["tap"], value["exits"][1]["tap"])
+
+    def test_bench(self):
+        value = self.report("bench", NETWORK, "--seconds", "0", "--layers")
+        self.has_keys(value, "model threads isa min_ms median_ms first_ms peak_rss_mb gflops peak_fraction arena_bytes "
+                             "arena_lower_bound_bytes layers")
+        self.has_keys(value["layers"][0], "name op algorithm macs median_us peak_fraction")
+        cut = self.report("bench", NETWORK, "--seconds", "0", "--cut", "relu_3")
+        self.assertLess(cut["macs"], value["macs"])
+        self.fails("bench", NETWORK, "--cut", "nowhere", says="nowhere")
+
+    def test_evaluate_fresh(self):
+        me = self.attach("--exits", "2")
+        data = idx_pair(self.folder, "some", [0, 1, 2, 3] * 3)
+        value = self.report("evaluate", me, data, "--confusion")
+        self.has_keys(value, "samples full exits policy confusion")
+        self.has_keys(value["full"], "accuracy mean_ms median_ms accuracy_masked")
+        self.has_keys(value["exits"][0], "index tap macs_fraction accuracy median_ms share threshold temperature enabled")
+        self.has_keys(value["policy"], "accuracy mean_ms macs_fraction speedup deepest_exit")
+        self.assertEqual(value["samples"], 12)
+        self.assertEqual(len(value["exits"]), 3)
+        self.assertEqual(value["policy"]["accuracy"], value["full"]["accuracy"])
+        self.assertEqual([one["share"] for one in value["exits"]], [0.0, 0.0, 1.0])
+        self.assertEqual(sum(map(sum, value["confusion"]["counts"])), 12)
+
+    def test_classify(self):
+        me = self.attach()
+        photo = png(self.folder / "a photo.png", 40, 30, bytes(range(40)) * 30)
+        lines = self.works("classify", me, photo, photo, "--json").splitlines()
+        self.assertEqual(len(lines), 2)
+        for key in ("schema", "file", "label", "index", "confidence", "exit", "infer_ms", "decode_ms"):
+            self.assertIn(f'"{key}"', lines[0])
+
+    def test_run_agrees_with_itself(self):
+        """Batches and instruction sets change nothing."""
+        values = [((i * 7919) % 1000) / 1000 for i in range(5 * 784)]
+        data = npy(self.folder / "in.npy", (5, 1, 28, 28), values)
+        outputs = []
+        for number, more in enumerate(((), ("--batch", "2"), ("--threads", "2"), ("--isa", "scalar_fma"))):
+            out = self.folder / f"out{number}.npy"
+            self.works("run", NETWORK, data, "-o", out, *more)
+            outputs.append(out.read_bytes())
+        self.assertEqual(len(set(outputs)), 1)
+        me = self.attach("--exits", "2")
+        self.works("run", NETWORK, data, "-o", self.folder / "last.npy", "--profile", me)
+        self.assertEqual((self.folder / "last.npy").read_bytes(), outputs[0])
+        self.works("run", NETWORK, data, "-o", self.folder / "early.npy", "--profile", me, "--exit", "0")
+        self.fails("run", NETWORK, data, "-o", "x", "--profile", me, "--exit", "3", status=2, says="--exit takes")
+
+
+if __name__ == "__main__":
+    unittest.main()
