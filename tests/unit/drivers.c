@@ -63,7 +63,10 @@ static void run_once(const bench *b, const drivers_job *job, const exn_kernel_se
     else
         memset(out, 0xff, job->count * sizeof *out);
     if (job->prepare) job->prepare(job->user, set, parts);
-    exn_pool_run(b->pool[parts - 1], region_task, &(region){job, set, out});
+    if (job->threads)
+        exn_pool_run(b->pool[parts - 1], region_task, &(region){job, set, out});
+    else
+        for (size_t i = parts; i-- > 0;) job->run(job->user, set, out, (exn_part){i, parts, NULL});
     if (job->finish) job->finish(job->user);
 }
 
@@ -71,8 +74,9 @@ static void check_values(const drivers_job *job, const exn_kernel_set *set, size
     for (size_t i = 0; i < job->count; i++) {
         const double wanted = job->expected[i], off = fabs((double)out[i] - wanted);
         const bool same = (double)out[i] == wanted || (isnan(out[i]) && isnan(wanted));
-        ck_assert_msg(same || off <= job->bound[i], "%s, set %s, %zu parts, element %zu of %zu: %.9g, not %.9g +- %.3g",
-                      job->name, set->name, parts, i, job->count, (double)out[i], wanted, job->bound[i]);
+        if (!same && !(off <= job->bound[i])) /* Check writes a mark for every assertion: too slow for elements */
+            ck_abort_msg("%s, set %s, %zu parts, element %zu of %zu: %.9g, not %.9g +- %.3g", job->name, set->name,
+                         parts, i, job->count, (double)out[i], wanted, job->bound[i]);
     }
 }
 
@@ -82,9 +86,9 @@ static void verify_set(const bench *b, const drivers_job *job, const exn_kernel_
         run_once(b, job, set, parts, b->out);
         check_values(job, set, parts, out);
         for (size_t i = 0; i < job->count; i++)
-            ck_assert_msg(memcmp(out + i, same + i, sizeof *out) == 0 || isnan(out[i]),
-                          "%s, set %s, %zu parts, element %zu: bits differ, %.9g and %.9g", job->name, set->name, parts,
-                          i, (double)out[i], (double)same[i]);
+            if (memcmp(out + i, same + i, sizeof *out) != 0 && !isnan(out[i]))
+                ck_abort_msg("%s, set %s, %zu parts, element %zu: bits differ, %.9g and %.9g", job->name, set->name,
+                             parts, i, (double)out[i], (double)same[i]);
     }
 }
 
@@ -92,7 +96,8 @@ void drivers_verify(const drivers_job *job) {
     bench b = {.ctx = unit_context(),
                .out = drivers_scratch(job->count * sizeof(float)),
                .same = drivers_scratch(job->count * sizeof(float))};
-    for (size_t i = 0; i < DRIVERS_PARTS; i++) unit_assert_ok(b.ctx, exn_pool_create(&b.pool[i], b.ctx, i + 1));
+    for (size_t i = 0; i < DRIVERS_PARTS && job->threads; i++)
+        unit_assert_ok(b.ctx, exn_pool_create(&b.pool[i], b.ctx, i + 1));
     size_t count;
     const exn_kernel_set *const *compiled = exn_kernels_compiled(&count);
     const uint32_t cpu = exn_cpu_detect();

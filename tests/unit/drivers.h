@@ -20,6 +20,7 @@ typedef struct drivers_job {
     void (*run)(void *user, const exn_kernel_set *set, float *out, exn_part part);
     void (*finish)(void *user); /* may be NULL */
     void *user;
+    bool threads; /* parts run at the same time, as drivers with barriers need; else one after another, last first */
 } drivers_job;
 
 /* Runs the job with every set and 1 to 3 parts. */

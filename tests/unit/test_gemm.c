@@ -83,13 +83,13 @@ static void check_product(exn_rng *rng, const exn_gemm *shape, bool with_scale, 
     if (!p.g.packed) p.g.e.bias = p.bias;
     for (size_t i = 0; i < count; i++) expected[i] = (double)start[i]; /* what lies between rows stays */
     reference(&p, expected, bound);
-    drivers_verify(&(drivers_job){name, count, start, expected, bound, prepare, run, finish, &p});
+    drivers_verify(&(drivers_job){name, count, start, expected, bound, prepare, run, finish, &p, in_place});
     free(a), free(b), free(scale), free(bias), free(residual), free(start), free(expected), free(bound);
 }
 
 START_TEST(packed_products) {
     exn_rng rng = exn_rng_seed(11, 0);
-    for (size_t round = 0; round < 30; round++) {
+    for (size_t round = 0; round < 120; round++) {
         const exn_gemm shape = {
             .m = DRIVERS_PICK(&rng, 1, 2, 3, 5, 7, 13, 49, 64, 100, 257),
             .n = DRIVERS_PICK(&rng, 1, 3, 8, 17, 24, 33, 130),
@@ -105,7 +105,7 @@ END_TEST
 
 START_TEST(plain_products) {
     exn_rng rng = exn_rng_seed(12, 0);
-    for (size_t round = 0; round < 30; round++) {
+    for (size_t round = 0; round < 120; round++) {
         const exn_gemm shape = {.m = DRIVERS_PICK(&rng, 1, 4, 10, 33, 65),
                                 .n = DRIVERS_PICK(&rng, 1, 7, 16, 31, 65, 129),
                                 .k = DRIVERS_PICK(&rng, 1, 5, 16, 100),
