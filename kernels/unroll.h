@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * How micro-kernels keep arrays of accumulators in registers: inlining and unrolling of constant loops. */
+ * How micro-kernels keep arrays of accumulators in registers: inlining, unrolling of constant loops,
+ * less reuse of addresses. */
 #ifndef EXN_KERNELS_UNROLL_H
 #define EXN_KERNELS_UNROLL_H
 
@@ -10,5 +11,8 @@
 #else
 #define EXN_UNROLL _Pragma("GCC unroll 32")
 #endif
+
+/* Hides where an integer or pointer came from, so that nothing computed from it before stays in a register for later. */
+#define EXN_FORGET(value) __asm__("" : "+r"(value))
 
 #endif

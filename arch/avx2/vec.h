@@ -13,8 +13,9 @@ typedef __m256 exn_vec;
 static inline size_t exn_vec_lanes(void) {
     return EXN_VEC_LANES;
 }
-/* All ones in the lanes below `count`. */
-static inline __m256i exn_vec_mask(size_t count) {
+/* The lanes that a partial load or store touches, below `count` <= EXN_VEC_LANES (kernels/gemm_tile_body.h). */
+typedef __m256i exn_vec_cut;
+static inline exn_vec_cut exn_vec_cut_below(size_t count) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 static inline exn_vec exn_vec_load(const float *p) {
@@ -23,11 +24,17 @@ static inline exn_vec exn_vec_load(const float *p) {
 static inline void exn_vec_store(float *p, exn_vec v) {
     _mm256_storeu_ps(p, v);
 }
+static inline exn_vec exn_vec_load_cut(const float *p, exn_vec_cut cut) {
+    return _mm256_maskload_ps(p, cut);
+}
+static inline void exn_vec_store_cut(float *p, exn_vec v, exn_vec_cut cut) {
+    _mm256_maskstore_ps(p, cut, v);
+}
 static inline exn_vec exn_vec_load_n(const float *p, size_t count) {
-    return _mm256_maskload_ps(p, exn_vec_mask(count));
+    return exn_vec_load_cut(p, exn_vec_cut_below(count));
 }
 static inline void exn_vec_store_n(float *p, exn_vec v, size_t count) {
-    _mm256_maskstore_ps(p, exn_vec_mask(count), v);
+    exn_vec_store_cut(p, v, exn_vec_cut_below(count));
 }
 static inline exn_vec exn_vec_set1(float x) {
     return _mm256_set1_ps(x);

@@ -13,8 +13,9 @@ typedef __m512 exn_vec;
 static inline size_t exn_vec_lanes(void) {
     return EXN_VEC_LANES;
 }
-/* The lanes below `count`, which is at most 16. */
-static inline __mmask16 exn_vec_mask(size_t count) {
+/* The lanes that a partial load or store touches, below `count` <= EXN_VEC_LANES (kernels/gemm_tile_body.h). */
+typedef __mmask16 exn_vec_cut;
+static inline exn_vec_cut exn_vec_cut_below(size_t count) {
     return (__mmask16)((1u << count) - 1u);
 }
 static inline exn_vec exn_vec_load(const float *p) {
@@ -23,11 +24,17 @@ static inline exn_vec exn_vec_load(const float *p) {
 static inline void exn_vec_store(float *p, exn_vec v) {
     _mm512_storeu_ps(p, v);
 }
+static inline exn_vec exn_vec_load_cut(const float *p, exn_vec_cut cut) {
+    return _mm512_maskz_loadu_ps(cut, p);
+}
+static inline void exn_vec_store_cut(float *p, exn_vec v, exn_vec_cut cut) {
+    _mm512_mask_storeu_ps(p, cut, v);
+}
 static inline exn_vec exn_vec_load_n(const float *p, size_t count) {
-    return _mm512_maskz_loadu_ps(exn_vec_mask(count), p);
+    return exn_vec_load_cut(p, exn_vec_cut_below(count));
 }
 static inline void exn_vec_store_n(float *p, exn_vec v, size_t count) {
-    _mm512_mask_storeu_ps(p, exn_vec_mask(count), v);
+    exn_vec_store_cut(p, v, exn_vec_cut_below(count));
 }
 static inline exn_vec exn_vec_set1(float x) {
     return _mm512_set1_ps(x);

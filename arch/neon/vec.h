@@ -36,6 +36,17 @@ static inline void exn_vec_store_n(float *p, exn_vec v, size_t count) {
     if (count == 1) vst1q_lane_f32(p, v, 0);
     if (count == 3) vst1q_lane_f32(p + 2, v, 2);
 }
+/* The lanes that a partial load or store touches (kernels/gemm_tile_body.h): here just their count. */
+typedef size_t exn_vec_cut;
+static inline exn_vec_cut exn_vec_cut_below(size_t count) {
+    return count;
+}
+static inline exn_vec exn_vec_load_cut(const float *p, exn_vec_cut cut) {
+    return exn_vec_load_n(p, cut);
+}
+static inline void exn_vec_store_cut(float *p, exn_vec v, exn_vec_cut cut) {
+    exn_vec_store_n(p, v, cut);
+}
 static inline exn_vec exn_vec_set1(float x) {
     return vdupq_n_f32(x);
 }
