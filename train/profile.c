@@ -114,9 +114,13 @@ static exn_status attach_exits(exn_profile *profile, const size_t *picked, size_
         exn_head_reset(&e->head, profile->seed, i);
     }
     exn_exit *last = &profile->exits[count];
-    EXN_TRY(describe_exit(last, ctx, model->taps[model->tap_count - 1].name, DECISION_LAST));
+    const exn_tap *tap = &model->taps[model->tap_count - 1];
+    EXN_TRY(describe_exit(last, ctx, tap->name, DECISION_LAST));
     last->rule.enabled = true;
-    return exn_head_from_classifier(&last->head, ctx, model->graph);
+    EXN_TRY(exn_head_from_classifier(&last->head, ctx, model->graph));
+    last->head.h = tap->h; /* more than one where the classifier is a convolution whose result is averaged */
+    last->head.w = tap->w;
+    return EXN_OK;
 }
 
 /* Pooled features and one matrix learn more from a handful of photos than anything deeper: see README. */
@@ -129,6 +133,8 @@ static exn_status fill_in(exn_profile *profile, const exn_profile_options *optio
     const exn_model *model = profile->model;
     if ((unsigned)options->head > EXN_HEAD_CONV)
         return exn_fail(ctx, EXN_E_INVALID, "heads of early exits are linear, pooled or conv");
+    if (options->exits >= EXN_EXITS_MAX || options->tap_count >= EXN_EXITS_MAX)
+        return exn_fail(ctx, EXN_E_INVALID, "at most %u early exits", EXN_EXITS_MAX - 1);
     profile->seed = options->seed ? options->seed : 1;
     profile->preprocess = options->preprocess;
     EXN_TRY(exn_preprocess_complete(&profile->preprocess, ctx, model->height, model->width));

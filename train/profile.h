@@ -9,6 +9,8 @@
 #include "graph/preprocess.h"
 #include "graph/run.h"
 
+#define EXN_EXITS_MAX 64u /* of one profile, the last included */
+
 typedef struct exn_exit {
     char *tap;            /* value name in the model's graph */
     exn_head head;        /* tensors owned; the last exit's kind is CLASSIFIER */

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #define SCHEMA "exeunt.profile"
-#define EXITS_MAX 64u
 #define SEED_TEXT_BYTES 24u
 
 static const char *const kind_names[] = {"auto", "linear", "pooled", "conv", "classifier"};
@@ -146,7 +145,7 @@ static exn_status read_preprocess(exn_profile *profile, const json_t *root) {
     exn_context *ctx = profile->ctx;
     const json_t *object = json_object_get(root, "preprocess");
     exn_preprocess *p = &profile->preprocess;
-    size_t order;
+    size_t order = 0;
     EXN_TRY(get_size(&p->size, ctx, object, "size"));
     EXN_TRY(get_triple(p->mean, ctx, object, "mean"));
     EXN_TRY(get_triple(p->deviation, ctx, object, "deviation"));
@@ -173,7 +172,7 @@ static exn_status read_classes(exn_profile *profile, const json_t *root) {
 }
 
 static exn_status read_rule(exn_exit *e, exn_context *ctx, const json_t *object) {
-    double temperature, threshold;
+    double temperature = 0, threshold = 0;
     EXN_TRY(get_flag(&e->trained, ctx, object, "trained"));
     EXN_TRY(get_flag(&e->rule.enabled, ctx, object, "enabled"));
     EXN_TRY(get_number(&temperature, ctx, object, "temperature", false));
@@ -196,7 +195,7 @@ static exn_status read_exit(exn_profile *profile, size_t index, size_t *next_tap
     exn_context *ctx = profile->ctx;
     const exn_model *model = profile->model;
     exn_exit *e = &profile->exits[index];
-    size_t kind;
+    size_t kind = 0;
     EXN_TRY(copy_text(&e->tap, ctx, object, "tap"));
     EXN_TRY(get_name(&kind, ctx, object, "kind", kind_names, sizeof kind_names / sizeof *kind_names));
     const bool last = index + 1 == profile->exit_count;
@@ -211,8 +210,7 @@ static exn_status read_exit(exn_profile *profile, size_t index, size_t *next_tap
         return exn_fail(ctx, EXN_E_FORMAT,
                         EXN_STATE_TENSOR ": exit %zu reads %.100s, where the network has no such tap", index, e->tap);
     const exn_tap *at = &model->taps[tap];
-    const bool fits = head.c == at->c && (last || (head.h == at->h && head.w == at->w));
-    if (!fits || (last && head.h * head.w != 1)) return bad(ctx, "c, h, w");
+    if (head.c != at->c || head.h != at->h || head.w != at->w) return bad(ctx, "c, h, w");
     *next_tap = tap + 1;
     EXN_TRY(exn_head_allocate(&head, ctx));
     e->head = head;
@@ -222,7 +220,7 @@ static exn_status read_exit(exn_profile *profile, size_t index, size_t *next_tap
 static exn_status read_exits(exn_profile *profile, const json_t *root) {
     const json_t *array = json_object_get(root, "exits");
     const size_t count = json_array_size(array);
-    if (count < 1 || count > EXITS_MAX) return bad(profile->ctx, "exits");
+    if (count < 1 || count > EXN_EXITS_MAX) return bad(profile->ctx, "exits");
     profile->exits = exn_calloc(profile->ctx, count, sizeof *profile->exits);
     if (!profile->exits) return EXN_E_NOMEM;
     profile->exit_count = count;
@@ -233,8 +231,8 @@ static exn_status read_exits(exn_profile *profile, const json_t *root) {
 
 static exn_status check_network(const exn_profile *profile, const json_t *root) {
     const json_t *network = json_object_get(root, "network");
-    const char *hash;
-    size_t bytes;
+    const char *hash = NULL;
+    size_t bytes = 0;
     EXN_TRY(get_size(&bytes, profile->ctx, network, "bytes"));
     EXN_TRY(get_text(&hash, profile->ctx, network, "hash"));
     if (bytes == profile->model->file.size && !strcmp(hash, profile->model->hash)) return EXN_OK;

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The end of a run: figures out of fold, temperatures, the policy, and the profile that follows from them. */
+#include "train/session.h"
+
+#include "graph/run.h"
+#include "train/quality.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DECISION_BYTES 400u
+/* Without evidence a head trained on softened targets is a little too modest. */
+#define PRIOR_TEMPERATURE 0.8f
+
+/* One exit's figures before they go into the profile. */
+typedef struct verdict {
+    float temperature;
+    double accuracy, nll, agreement;
+    size_t right;
+    char *decision;
+} verdict;
+
+typedef struct judgement {
+    verdict *exit;          /* [exits] */
+    int64_t *label, *proxy; /* [count]: true ones; and what temperatures are fitted to */
+    size_t *choice, *untouched;
+    float *confidence, *scratch;
+    exn_costs costs;
+    exn_policy policy;
+    char *source;
+} judgement;
+
+static void free_judgement(judgement *j, const exn_session *s) {
+    exn_context *ctx = s->ctx;
+    for (size_t e = 0; j->exit && e < s->exits; e++) exn_free(ctx, j->exit[e].decision);
+    exn_free(ctx, j->exit);
+    exn_free(ctx, j->label);
+    exn_free(ctx, j->proxy);
+    exn_free(ctx, j->choice);
+    exn_free(ctx, j->untouched);
+    exn_free(ctx, j->confidence);
+    exn_free(ctx, j->scratch);
+    exn_free(ctx, j->source);
+    exn_costs_free(&j->costs, ctx);
+}
+
+static exn_status allocate(judgement *j, const exn_session *s) {
+    exn_context *ctx = s->ctx;
+    j->exit = exn_calloc(ctx, s->exits, sizeof *j->exit);
+    j->label = exn_calloc(ctx, s->count, sizeof *j->label);
+    j->proxy = exn_calloc(ctx, s->count, sizeof *j->proxy);
+    j->choice = exn_calloc(ctx, s->exits * s->count, sizeof *j->choice);
+    j->untouched = exn_calloc(ctx, s->count, sizeof *j->untouched);
+    j->confidence = exn_calloc(ctx, s->exits * s->count, sizeof *j->confidence);
+    j->scratch = exn_calloc(ctx, s->classes, sizeof *j->scratch);
+    const bool all = j->exit && j->label && j->proxy && j->choice && j->untouched && j->confidence && j->scratch;
+    return all ? EXN_OK : EXN_E_NOMEM;
+}
+
+/* Where labels are too few to fit a temperature, the teacher's choice stands in for the missing ones. */
+static void find_labels(judgement *j, const exn_session *s) {
+    const bool few = s->labelled < EXN_POLICY_LABELS;
+    for (size_t i = 0; i < s->count; i++) {
+        const float *teacher = exn_session_row(s->teacher, s, s->fold[i], i);
+        j->label[i] = j->proxy[i] = s->samples[i].label;
+        if (few && j->label[i] == EXN_UNLABELLED) j->proxy[i] = (int64_t)exn_best_class(teacher, s->classes);
+        j->untouched[i] = exn_best_class(s->own + i * s->classes, s->classes);
+    }
+}
+
+static double agreement(const exn_session *s, const size_t *choice) {
+    size_t same = 0, unlabelled = s->count - s->labelled;
+    for (size_t i = 0; i < s->count; i++)
+        if (s->samples[i].label == EXN_UNLABELLED)
+            same += choice[i] == exn_best_class(exn_session_row(s->teacher, s, s->fold[i], i), s->classes);
+    return unlabelled ? (double)same / (double)unlabelled : (double)NAN;
+}
+
+static void judge_exit(judgement *j, const exn_session *s, size_t e) {
+    const exn_kernel_set *kernels = s->trainer->kernels;
+    const float *logits = exn_session_row(s->held_out, s, e, 0);
+    verdict *v = &j->exit[e];
+    const exn_judged proxy = {.logits = logits, .label = j->proxy, .rows = s->count, .classes = s->classes};
+    const exn_judged truth = {.logits = logits, .label = j->label, .rows = s->count, .classes = s->classes};
+    v->temperature = exn_fit_temperature(&proxy, &kernels->f32_vector, PRIOR_TEMPERATURE, j->scratch);
+    v->nll = exn_mean_nll(&truth, &kernels->f32_vector, v->temperature, j->scratch);
+    v->right = exn_count_right(&truth);
+    v->accuracy = s->labelled ? (double)v->right / (double)s->labelled : (double)NAN;
+    for (size_t i = 0; i < s->count; i++)
+        j->confidence[e * s->count + i] =
+            exn_confidence(&j->choice[e * s->count + i], kernels, logits + i * s->classes, s->classes, v->temperature);
+    v->agreement = agreement(s, j->choice + e * s->count);
+}
+
+/* ---- sentences ---- */
+
+static const char *judged_by(const exn_policy *policy) {
+    return policy->labelled ? "labelled samples right" : "samples answered as by the untouched network";
+}
+
+static void describe_last(char text[DECISION_BYTES], const exn_session *s) {
+    if (s->done[s->exits - 1])
+        snprintf(text, DECISION_BYTES,
+                 "personal last layer, %.0f %% of the network's own kept: log-loss out of fold on %zu labelled samples "
+                 "fell from %.3f to %.3f",
+                 100.0 * (double)s->kept, s->labelled, s->nll_before, s->nll_after);
+    else if (s->labelled && s->folds)
+        snprintf(text, DECISION_BYTES,
+                 "the network's own last layer: training it did not lower the log-loss of %.3f out of fold on %zu "
+                 "labelled samples",
+                 s->nll_before, s->labelled);
+    else
+        snprintf(text, DECISION_BYTES, "the network's own last layer: there are no labels to train or judge it by");
+}
+
+static void describe_early(char text[DECISION_BYTES], const judgement *j, const exn_session *s, size_t e) {
+    const exn_policy *p = &j->policy;
+    const double share = 100.0 * (double)p->taken[e] / (double)s->count;
+    if (!s->folds)
+        snprintf(text, DECISION_BYTES, "not trained: one sample cannot be learned from and judged");
+    else if (!s->done[e])
+        snprintf(text, DECISION_BYTES, "not trained: the budget ended before, or training diverged");
+    else if (p->enabled[e])
+        snprintf(
+            text, DECISION_BYTES,
+            "enabled from confidence %.3f on: takes %.0f %% of the samples out of fold; with it %zu of %zu %s, and "
+            "%zu were asked for",
+            (double)p->threshold, share, p->right, p->judged, judged_by(p), p->floor);
+    else
+        snprintf(text, DECISION_BYTES,
+                 "disabled: no threshold saves time with it and leaves %zu of %zu %s; alone it has %zu right of %zu",
+                 p->floor, p->judged, judged_by(p), j->exit[e].right, s->labelled);
+}
+
+static exn_status describe(judgement *j, const exn_session *s) {
+    for (size_t e = 0; e < s->exits; e++) {
+        char text[DECISION_BYTES];
+        if (e + 1 == s->exits)
+            describe_last(text, s);
+        else
+            describe_early(text, j, s, e);
+        j->exit[e].decision = exn_strdup(s->ctx, text);
+        if (!j->exit[e].decision) return EXN_E_NOMEM;
+    }
+    j->source = exn_strdup(s->ctx, j->costs.source);
+    return j->source ? EXN_OK : EXN_E_NOMEM;
+}
+
+/* ---- the profile ---- */
+
+static void swap_text(char **a, char **b) {
+    char *text = *a;
+    *a = *b;
+    *b = text;
+}
+
+/* An exit that this run did not train keeps its tensors and is not used; a last layer that did not gain is the network's
+ * own again. */
+static void apply_exit(judgement *j, exn_session *s, size_t e) {
+    exn_exit *exit = &s->trainer->profile->exits[e];
+    const verdict *v = &j->exit[e];
+    const bool last = e + 1 == s->exits, early = s->done[e] && !last;
+    if (s->head[e].kind != EXN_HEAD_AUTO) {
+        const exn_head old = exit->head;
+        exit->head = s->head[e];
+        s->head[e] = old;
+    }
+    exit->trained = s->done[e];
+    exit->rule = (exn_exit_rule){.enabled = last || j->policy.enabled[e],
+                                 .temperature = s->done[e] || (last && s->folds) ? v->temperature : 1.0f,
+                                 .threshold = j->policy.enabled[e] && !last ? j->policy.threshold : 1.0f};
+    exit->accuracy = early || last ? v->accuracy : (double)NAN;
+    exit->nll = early || last ? v->nll : (double)NAN;
+    exit->agreement = early || last ? v->agreement : (double)NAN;
+    exit->cost_ms = j->costs.in_ms ? exn_costs_until(&j->costs, j->policy.enabled, e) : 0;
+    swap_text(&exit->decision, &j->exit[e].decision);
+}
+
+static void apply(judgement *j, exn_session *s) {
+    exn_profile *profile = s->trainer->profile;
+    for (size_t e = 0; e < s->exits; e++) apply_exit(j, s, e);
+    profile->labelled = s->labelled;
+    profile->unlabelled = s->count - s->labelled;
+    swap_text(&profile->costs, &j->source);
+}
+
+static exn_status judge(judgement *j, exn_session *s) {
+    EXN_TRY(allocate(j, s));
+    EXN_TRY(exn_costs_get(&j->costs, s->trainer->profile, s->trainer->costs));
+    find_labels(j, s);
+    for (size_t e = 0; e < s->exits; e++) judge_exit(j, s, e);
+    const exn_evidence evidence = {.exits = s->exits,
+                                   .samples = s->count,
+                                   .label = j->label,
+                                   .choice = j->choice,
+                                   .confidence = j->confidence,
+                                   .untouched = j->untouched,
+                                   .usable = s->done};
+    exn_policy_decide(&j->policy, &evidence, &j->costs);
+    return describe(j, s);
+}
+
+exn_status exn_session_finish(exn_session *s) {
+    judgement j = {0};
+    const exn_status status = judge(&j, s);
+    if (status == EXN_OK) apply(&j, s);
+    free_judgement(&j, s);
+    return status;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The runner: a plan of what the profile still needs, one input at a time. */
+#include "train/profile.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+struct exn_runner {
+    exn_context *ctx;
+    const exn_profile *profile;
+    exn_network network;
+    exn_plan *plan;
+    exn_exec *exec;
+    exn_resizer *resizer;
+    exn_exit_rule *rules; /* of the network's exits */
+    char message[EXN_MESSAGE_BYTES];
+};
+
+void exn_runner_destroy(exn_runner *runner) {
+    if (!runner) return;
+    exn_context *ctx = runner->ctx;
+    if (runner->exec) exn_exec_destroy(runner->exec);
+    if (runner->plan) exn_plan_destroy(runner->plan);
+    if (runner->resizer) exn_resizer_destroy(runner->resizer);
+    exn_network_destroy(&runner->network, ctx);
+    exn_free(ctx, runner->rules);
+    exn_free(ctx, runner);
+}
+
+const char *exn_runner_error(const exn_runner *runner) {
+    return runner->message;
+}
+
+/* The untouched network answers at its own temperature, not at the personal one. */
+static exn_exit_rule rule_of(const exn_runner *runner, size_t exit, bool whole) {
+    if (whole) return (exn_exit_rule){.enabled = true, .temperature = 1.0f};
+    return runner->profile->exits[runner->network.exit[exit]].rule;
+}
+
+static exn_status set_up(exn_runner *runner, const exn_runner_options *options) {
+    const exn_profile *profile = runner->profile;
+    EXN_TRY(exn_network_build(&runner->network, profile, 1,
+                              options->whole_network ? EXN_NETWORK_UNTOUCHED : EXN_NETWORK_NEEDED));
+    runner->rules = exn_calloc(runner->ctx, runner->network.exit_count, sizeof *runner->rules);
+    if (!runner->rules) return EXN_E_NOMEM;
+    for (size_t i = 0; i < runner->network.exit_count; i++)
+        runner->rules[i] = rule_of(runner, i, options->whole_network);
+    const exn_plan_options plan_options = {.kernels = &profile->model->kernels,
+                                           .threads =
+                                               options->threads ? options->threads : exn_context_threads(runner->ctx),
+                                           .arithmetic = EXN_EXACT,
+                                           .outputs = runner->network.logits,
+                                           .output_count = runner->network.exit_count};
+    EXN_TRY(exn_plan_create(&runner->plan, runner->network.graph, &plan_options));
+    EXN_TRY(exn_exec_create(&runner->exec, runner->ctx, runner->plan));
+    return exn_resizer_create(&runner->resizer, runner->ctx);
+}
+
+exn_status exn_runner_create(exn_runner **out, const exn_profile *profile, const exn_runner_options *options) {
+    exn_runner_options filled = {0};
+    if (options) memcpy(&filled, options, options->struct_size < sizeof filled ? options->struct_size : sizeof filled);
+    exn_runner *runner = exn_calloc(profile->ctx, 1, sizeof *runner);
+    if (!runner) return EXN_E_NOMEM;
+    runner->ctx = profile->ctx;
+    runner->profile = profile;
+    const exn_status status = set_up(runner, &filled);
+    if (status == EXN_OK)
+        *out = runner;
+    else
+        exn_runner_destroy(runner);
+    return status;
+}
+
+/* The plan's input is filled in. */
+static void answer_input(exn_runner *runner, exn_answer *answer) {
+    exn_leave leave;
+    const double start = exn_now();
+    exn_exec_run_exits(runner->exec, runner->rules, NULL, &leave);
+    const exn_answer full = {.struct_size = answer->struct_size,
+                             .label = leave.label,
+                             .confidence = leave.confidence,
+                             .exit = runner->network.exit[leave.exit],
+                             .infer_ms = 1e3 * (exn_now() - start)};
+    memcpy(answer, &full, answer->struct_size < sizeof full ? answer->struct_size : sizeof full);
+}
+
+exn_status exn_runner_classify(exn_runner *runner, const exn_image *image, exn_answer *answer) {
+    const exn_model *model = runner->profile->model;
+    const exn_status status =
+        exn_preprocess_image(exn_exec_input(runner->exec), runner->resizer, image, &runner->profile->preprocess,
+                             model->height, model->width, model->channels);
+    if (status != EXN_OK) {
+        snprintf(runner->message, sizeof runner->message, "%s", exn_context_error(runner->ctx));
+        return status;
+    }
+    answer_input(runner, answer);
+    return EXN_OK;
+}
+
+exn_status exn_runner_classify_tensor(exn_runner *runner, const float *chw, exn_answer *answer) {
+    const exn_model *model = runner->profile->model;
+    const size_t count = model->channels * model->height * model->width;
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(chw[i])) {
+            snprintf(runner->message, sizeof runner->message, "input: element %zu is not finite", i);
+            return EXN_E_INVALID;
+        }
+    exn_exec_set_nchw(runner->exec, chw);
+    answer_input(runner, answer);
+    return EXN_OK;
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Gathering samples: every input passes the frozen backbone once, and only its features are kept. */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+void exn_trainer_destroy(exn_trainer *trainer) {
+    if (!trainer) return;
+    exn_context *ctx = trainer->ctx;
+    exn_session_destroy(trainer->session);
+    if (trainer->pool) exn_pool_destroy(trainer->pool);
+    exn_cache_close(trainer->cache);
+    if (trainer->exec) exn_exec_destroy(trainer->exec);
+    if (trainer->plan) exn_plan_destroy(trainer->plan);
+    if (trainer->resizer) exn_resizer_destroy(trainer->resizer);
+    exn_network_destroy(&trainer->network, ctx);
+    exn_free(ctx, trainer->costs);
+    exn_free(ctx, trainer->input);
+    exn_free(ctx, trainer->record);
+    exn_free(ctx, trainer->sinks);
+    exn_free(ctx, trainer->first);
+    exn_free(ctx, trainer->samples);
+    exn_free(ctx, trainer);
+}
+
+/* ---- creation ---- */
+
+/* A record is the logits, then the prefixes in the order of the exits. */
+static exn_status lay_out_record(exn_trainer *trainer) {
+    const exn_profile *profile = trainer->profile;
+    const exn_model *model = profile->model;
+    trainer->input_count = model->channels * model->height * model->width;
+    trainer->first = exn_calloc(trainer->ctx, profile->exit_count, sizeof *trainer->first);
+    if (!trainer->first) return EXN_E_NOMEM;
+    trainer->record_count = profile->class_count;
+    for (size_t i = 0; i < profile->exit_count; i++) {
+        size_t h, w, c;
+        trainer->first[i] = trainer->record_count;
+        trainer->record_count += exn_head_prefix_shape(&h, &w, &c, &profile->exits[i].head);
+    }
+    trainer->input = exn_calloc(trainer->ctx, trainer->input_count, sizeof *trainer->input);
+    trainer->record = exn_calloc(trainer->ctx, trainer->record_count, sizeof *trainer->record);
+    trainer->sinks = exn_calloc(trainer->ctx, profile->exit_count + 1, sizeof *trainer->sinks);
+    return trainer->input && trainer->record && trainer->sinks ? EXN_OK : EXN_E_NOMEM;
+}
+
+static exn_status plan_extraction(exn_trainer *trainer) {
+    const size_t exits = trainer->profile->exit_count;
+    EXN_TRY(exn_network_build(&trainer->network, trainer->profile, 1, EXN_NETWORK_ALL));
+    exn_value_id *outputs = exn_calloc(trainer->ctx, exits + 1, sizeof *outputs);
+    if (!outputs) return EXN_E_NOMEM;
+    for (size_t i = 0; i < exits; i++) {
+        outputs[i] = trainer->network.prefix[i];
+        trainer->sinks[i] = trainer->record + trainer->first[i];
+    }
+    outputs[exits] = trainer->network.graph->output;
+    trainer->sinks[exits] = trainer->record;
+    const exn_plan_options options = {.kernels = trainer->kernels,
+                                      .threads = exn_context_threads(trainer->ctx),
+                                      .arithmetic = EXN_EXACT,
+                                      .outputs = outputs,
+                                      .output_count = exits + 1};
+    exn_status status = exn_plan_create(&trainer->plan, trainer->network.graph, &options);
+    exn_free(trainer->ctx, outputs);
+    return status == EXN_OK ? exn_exec_create(&trainer->exec, trainer->ctx, trainer->plan) : status;
+}
+
+/* What makes features comparable: the network's bytes, where exits are attached, and what they read there. */
+static exn_status make_key(char key[EXN_HASH_TEXT_BYTES], const exn_trainer *trainer) {
+    const exn_profile *profile = trainer->profile;
+    exn_context *ctx = trainer->ctx;
+    size_t length = strlen(profile->model->hash) + 1;
+    for (size_t i = 0; i < profile->exit_count; i++) length += strlen(profile->exits[i].tap) + 32;
+    char *text = exn_malloc(ctx, length, 1);
+    if (!text) return EXN_E_NOMEM;
+    size_t used = (size_t)snprintf(text, length, "%s", profile->model->hash);
+    for (size_t i = 0; i < profile->exit_count; i++)
+        used += (size_t)snprintf(text + used, length - used, "\n%d %s", (int)profile->exits[i].head.kind,
+                                 profile->exits[i].tap);
+    exn_hash_text(key, text, used);
+    exn_free(ctx, text);
+    return EXN_OK;
+}
+
+static size_t extraction_bytes(const exn_trainer *trainer) {
+    return exn_plan_arena(trainer->plan).bytes + exn_plan_packed_bytes(trainer->plan);
+}
+
+/* Extraction and training do not run at the same time, but both need the features. */
+static exn_status open_cache(exn_trainer *trainer, const char *path) {
+    char key[EXN_HASH_TEXT_BYTES];
+    EXN_TRY(make_key(key, trainer));
+    size_t limit = 0;
+    if (trainer->memory_budget_bytes) {
+        const size_t needed = extraction_bytes(trainer);
+        if (needed >= trainer->memory_budget_bytes)
+            return exn_fail(trainer->ctx, EXN_E_NOMEM,
+                            "a memory budget of %zu bytes is too small: extracting features alone takes %zu",
+                            trainer->memory_budget_bytes, needed);
+        limit = trainer->memory_budget_bytes - needed;
+    }
+    trainer->cache_in_file = path;
+    return exn_cache_open(&trainer->cache, trainer->ctx, path, key, trainer->record_count, limit);
+}
+
+static exn_status set_up(exn_trainer *trainer, const exn_trainer_options *options) {
+    trainer->time_budget_s = options->time_budget_s;
+    trainer->memory_budget_bytes = options->memory_budget_bytes;
+    trainer->seed = options->seed ? options->seed : trainer->profile->seed;
+    if (!(options->time_budget_s >= 0))
+        return exn_fail(trainer->ctx, EXN_E_INVALID, "time budget of %g seconds", options->time_budget_s);
+    if (options->costs) {
+        trainer->costs = exn_strdup(trainer->ctx, options->costs);
+        if (!trainer->costs) return EXN_E_NOMEM;
+    }
+    EXN_TRY(lay_out_record(trainer));
+    EXN_TRY(plan_extraction(trainer));
+    EXN_TRY(exn_resizer_create(&trainer->resizer, trainer->ctx));
+    EXN_TRY(exn_pool_create(&trainer->pool, trainer->ctx, exn_context_threads(trainer->ctx)));
+    return open_cache(trainer, options->cache_path);
+}
+
+exn_status exn_trainer_create(exn_trainer **out, exn_profile *profile, const exn_trainer_options *options) {
+    exn_trainer_options filled = {0};
+    if (options) memcpy(&filled, options, options->struct_size < sizeof filled ? options->struct_size : sizeof filled);
+    exn_trainer *trainer = exn_calloc(profile->ctx, 1, sizeof *trainer);
+    if (!trainer) return EXN_E_NOMEM;
+    trainer->ctx = profile->ctx;
+    trainer->profile = profile;
+    trainer->kernels = &profile->model->kernels;
+    const exn_status status = set_up(trainer, &filled);
+    if (status == EXN_OK)
+        *out = trainer;
+    else
+        exn_trainer_destroy(trainer);
+    return status;
+}
+
+/* ---- samples ---- */
+
+static exn_status check_label(const exn_trainer *trainer, int64_t label) {
+    if (label == EXN_UNLABELLED || (label >= 0 && (uint64_t)label < trainer->profile->class_count)) return EXN_OK;
+    return exn_fail(trainer->ctx, EXN_E_INVALID, "label %lld: the profile has the classes 0 to %zu", (long long)label,
+                    trainer->profile->class_count - 1);
+}
+
+static exn_status extract(size_t *record, exn_trainer *trainer, const exn_content *content) {
+    memcpy(exn_exec_input(trainer->exec), trainer->input, trainer->input_count * sizeof *trainer->input);
+    exn_exec_run(trainer->exec, trainer->sinks);
+    for (size_t i = 0; i < trainer->record_count; i++)
+        if (!isfinite(trainer->record[i]))
+            return exn_fail(trainer->ctx, EXN_E_INVALID, "the network's features of this input are not finite");
+    return exn_cache_append(record, trainer->cache, content, trainer->record);
+}
+
+/* trainer->input is filled in. A session under way was made of fewer samples: it is void. */
+static exn_status add_input(exn_trainer *trainer, int64_t label) {
+    exn_sample sample = {.content = exn_content_of(trainer->input, trainer->input_count), .label = label};
+    EXN_TRY(exn_grow(trainer->ctx, (void **)&trainer->samples, &trainer->sample_capacity, trainer->sample_count + 1,
+                     sizeof *trainer->samples));
+    sample.record = exn_cache_find(trainer->cache, &sample.content);
+    if (sample.record == EXN_CACHE_MISSING) EXN_TRY(extract(&sample.record, trainer, &sample.content));
+    trainer->samples[trainer->sample_count++] = sample;
+    exn_session_destroy(trainer->session);
+    trainer->session = NULL;
+    return EXN_OK;
+}
+
+exn_status exn_trainer_add(exn_trainer *trainer, const exn_image *image, int64_t label) {
+    const exn_model *model = trainer->profile->model;
+    EXN_TRY(check_label(trainer, label));
+    EXN_TRY(exn_preprocess_image(trainer->input, trainer->resizer, image, &trainer->profile->preprocess, model->height,
+                                 model->width, model->channels));
+    return add_input(trainer, label);
+}
+
+exn_status exn_trainer_add_tensor(exn_trainer *trainer, const float *chw, int64_t label) {
+    const exn_model *model = trainer->profile->model;
+    const size_t pixels = model->height * model->width, channels = model->channels;
+    EXN_TRY(check_label(trainer, label));
+    for (size_t i = 0; i < trainer->input_count; i++) {
+        if (!isfinite(chw[i])) return exn_fail(trainer->ctx, EXN_E_INVALID, "input: element %zu is not finite", i);
+        trainer->input[i % pixels * channels + i / pixels] = chw[i];
+    }
+    return add_input(trainer, label);
+}
+
+/* ---- estimate and run ---- */
+
+exn_status exn_trainer_get_estimate(exn_trainer_estimate *out, const exn_trainer *trainer, size_t labelled,
+                                    size_t unlabelled) {
+    exn_trainer_estimate estimate = {.struct_size = out->struct_size};
+    const size_t samples = labelled + unlabelled;
+    size_t training;
+    if (!exn_size_mul(&estimate.cache_bytes, samples, exn_cache_record_bytes(trainer->record_count)))
+        return exn_fail(trainer->ctx, EXN_E_INVALID, "%zu samples cannot be addressed", samples);
+    EXN_TRY(exn_session_estimate(&estimate.macs, &training, trainer, labelled, unlabelled));
+    estimate.macs += (uint64_t)samples * trainer->profile->model->macs;
+    /* The extraction's plan stays while heads are trained: samples may be added between two runs. */
+    estimate.peak_bytes = extraction_bytes(trainer) + training;
+    if (!trainer->cache_in_file) estimate.peak_bytes += estimate.cache_bytes;
+    memcpy(out, &estimate, out->struct_size < sizeof estimate ? out->struct_size : sizeof estimate);
+    return EXN_OK;
+}
+
+static bool may_go_on(const exn_trainer *trainer, exn_progress_fn *progress, void *user, exn_phase phase,
+                      double elapsed) {
+    exn_progress report = {.phase = phase, .elapsed_s = elapsed};
+    exn_session_progress(&report.done, &report.total, trainer->session);
+    return !progress || progress(user, &report);
+}
+
+static exn_status check_budget(const exn_trainer *trainer) {
+    size_t labelled = 0;
+    for (size_t i = 0; i < trainer->sample_count; i++) labelled += trainer->samples[i].label != EXN_UNLABELLED;
+    exn_trainer_estimate estimate = {.struct_size = sizeof estimate};
+    EXN_TRY(exn_trainer_get_estimate(&estimate, trainer, labelled, trainer->sample_count - labelled));
+    if (!trainer->memory_budget_bytes || estimate.peak_bytes <= trainer->memory_budget_bytes) return EXN_OK;
+    return exn_fail(trainer->ctx, EXN_E_NOMEM, "a memory budget of %zu bytes is too small: this run takes %zu",
+                    trainer->memory_budget_bytes, estimate.peak_bytes);
+}
+
+exn_status exn_trainer_run(exn_trainer *trainer, exn_progress_fn *progress, void *user) {
+    const double start = exn_now() - trainer->used_s;
+    if (!trainer->session) {
+        EXN_TRY(check_budget(trainer));
+        EXN_TRY(exn_session_create(&trainer->session, trainer));
+    }
+    exn_status status = EXN_OK;
+    while (status == EXN_OK && !exn_session_trained(trainer->session)) {
+        trainer->used_s = exn_now() - start;
+        if (trainer->time_budget_s > 0 && trainer->used_s >= trainer->time_budget_s) break;
+        if (!may_go_on(trainer, progress, user, EXN_PHASE_TRAIN, trainer->used_s)) return EXN_PAUSED;
+        status = exn_session_step(trainer->session);
+    }
+    if (status == EXN_OK && !may_go_on(trainer, progress, user, EXN_PHASE_JUDGE, exn_now() - start)) return EXN_PAUSED;
+    if (status == EXN_OK) status = exn_session_finish(trainer->session);
+    exn_session_destroy(trainer->session);
+    trainer->session = NULL;
+    trainer->used_s = 0;
+    return status;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The trainer's inside: samples gathered, features extracted, and a session that can be left and entered at any step. */
+#ifndef EXN_TRAIN_TRAINER_H
+#define EXN_TRAIN_TRAINER_H
+
+#include "train/loop.h"
+#include "train/policy.h"
+#include "train/profile.h"
+#include "train/samples.h"
+
+typedef struct exn_session exn_session;
+
+struct exn_trainer {
+    exn_context *ctx;
+    exn_profile *profile;
+    const exn_kernel_set *kernels;
+    double time_budget_s;
+    size_t memory_budget_bytes;
+    char *costs; /* NULL: measure */
+    uint64_t seed;
+    /* Extraction: one input at a time through the frozen backbone. */
+    exn_network network;
+    exn_plan *plan;
+    exn_exec *exec;
+    exn_resizer *resizer;
+    float *input;  /* (h, w, c) */
+    float *record; /* what the cache stores: logits, then every exit's prefix */
+    float **sinks; /* places in `record`, in the order of the plan's outputs */
+    size_t input_count, record_count;
+    size_t *first; /* [exits]: where an exit's prefix begins in a record */
+    exn_cache *cache;
+    bool cache_in_file;
+    exn_sample *samples;
+    size_t sample_count, sample_capacity;
+    exn_pool *pool;
+    exn_session *session; /* NULL: not begun, or finished */
+    double used_s;        /* time spent in exn_trainer_run before this call */
+};
+
+/* Everything that a run works on; made of the samples as they are. Fewer than one sample: EXN_E_INVALID. */
+exn_status exn_session_create(exn_session **out, exn_trainer *trainer);
+void exn_session_destroy(exn_session *session);
+/* One training step, with whatever must happen before or after it. */
+exn_status exn_session_step(exn_session *session);
+bool exn_session_trained(const exn_session *session);
+void exn_session_progress(size_t *done, size_t *total, const exn_session *session);
+/* Judges what was trained, decides, and moves it into the profile: all of it, or on failure nothing. */
+exn_status exn_session_finish(exn_session *session);
+/* Multiply-adds of training all exits with this many samples, and the bytes that the largest fit and the session hold. */
+exn_status exn_session_estimate(uint64_t *macs, size_t *bytes, const exn_trainer *trainer, size_t labelled,
+                                size_t unlabelled);
+
+#endif
