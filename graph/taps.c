@@ -7,6 +7,7 @@
 #define TAP_CHANNELS_MIN 8u
 #define PLACE_FROM 0.15
 #define PLACE_TO 0.90
+#define NEARBY 0.06
 
 /* One pass in node order decides: every node reaches the output and is reached from the input, so a value is on all paths
  * exactly if nothing made before it is read after its producer. reach[i]: last node that reads what node i or any node
@@ -150,11 +151,18 @@ exn_status exn_taps_find(exn_tap **out, size_t *count, const exn_graph *graph) {
 
 /* ---- placement ---- */
 
+/* Twice as wide as another tap a few steps away: a head there would cost more and, with few samples, learn less. */
+static bool is_wide(const exn_tap *taps, size_t count, size_t i) {
+    for (size_t j = 0; j < count; j++)
+        if (fabs(taps[j].macs_fraction - taps[i].macs_fraction) < NEARBY && 2 * taps[j].c <= taps[i].c) return true;
+    return false;
+}
+
 static size_t nearest_free(const exn_tap *taps, size_t count, const bool *taken, double target) {
     size_t best = SIZE_MAX;
     for (size_t i = 0; i < count; i++) {
         const double fraction = taps[i].macs_fraction;
-        if (taken[i] || fraction < PLACE_FROM || fraction > PLACE_TO) continue;
+        if (taken[i] || fraction < PLACE_FROM || fraction > PLACE_TO || is_wide(taps, count, i)) continue;
         if (best == SIZE_MAX || fabs(fraction - target) < fabs(taps[best].macs_fraction - target)) best = i;
     }
     return best;

@@ -19,7 +19,7 @@ typedef struct exn_tap {
  * exn_free. EXN_E_UNSUPPORTED if the network has no such classifier. */
 exn_status exn_taps_find(exn_tap **out, size_t *count, const exn_graph *graph);
 /* Picks `wanted` of the early candidates spread evenly over cumulative multiply-adds between 15 and 90 percent; picks
- * fewer where the network has fewer. Indices into taps, ascending. */
+ * fewer where the network has fewer, and none that is twice as wide as another close by. Indices into taps, ascending. */
 exn_status exn_taps_place(size_t *picked, size_t *picked_count, size_t wanted, const exn_tap *taps, size_t count,
                           exn_context *ctx);
 
