@@ -372,9 +372,10 @@ exn_status exn_infer_gather(exn_infer *s) {
     if (count == 0) return exn_fail(s->ctx, EXN_E_SHAPE, "no indices");
     s->attrs.axis = (int64_t)axis;
     for (size_t i = 0; i < count; i++) {
-        if (index[i] < 0) index[i] += (int64_t)data.dim[axis];
-        if (index[i] < 0 || index[i] >= (int64_t)data.dim[axis])
-            return exn_fail(s->ctx, EXN_E_SHAPE, "index %zu lies outside the %zu elements", i, data.dim[axis]);
+        const int64_t given = index[i], extent = (int64_t)data.dim[axis];
+        if (given < -extent || given >= extent)
+            return exn_fail(s->ctx, EXN_E_SHAPE, "index %lld of %lld elements", (long long)given, (long long)extent);
+        index[i] = given < 0 ? given + extent : given;
     }
     for (size_t i = 0; i < data.rank; i++)
         if (i != axis || !drop) y->dim[y->rank++] = i == axis ? count : data.dim[i];

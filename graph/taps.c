@@ -85,6 +85,13 @@ static bool passes_logits_on(exn_op op) {
     }
 }
 
+/* Whether a node makes one channel for each logit. */
+static bool has_row_a_logit(const exn_graph *graph, const exn_node *node) {
+    const exn_shape *made = &graph->values[node->outputs[0]].shape, *logits = &graph->values[graph->output].shape;
+    return made->rank >= 2 && made->dim[0] == logits->dim[0] &&
+           made->dim[1] == exn_shape_elements(logits) / logits->dim[0];
+}
+
 /* The node whose weights make the logits; NULL if there is none. */
 static const exn_node *find_classifier(const exn_graph *graph) {
     exn_value_id id = graph->output;
@@ -94,7 +101,8 @@ static const exn_node *find_classifier(const exn_graph *graph) {
         const exn_node *node = &graph->nodes[producer];
         const bool point = node->op == EXN_OP_Conv && node->attrs.kernel[0] == 1 && node->attrs.kernel[1] == 1 &&
                            node->attrs.groups == 1 && !node->attrs.residual;
-        if (node->op == EXN_OP_Gemm || node->op == EXN_OP_MatMul || point) return node;
+        if (node->op == EXN_OP_Gemm || node->op == EXN_OP_MatMul || point)
+            return has_row_a_logit(graph, node) ? node : NULL;
         if (!passes_logits_on(node->op)) return NULL;
         id = node->inputs[0];
     }

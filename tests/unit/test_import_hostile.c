@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Damaged files and failing allocations: the importer may refuse, it may not misbehave. Meant for sanitizers. */
+#include "tests/unit/unit.h"
+
+#include <stdlib.h>
+
+#include "graph/dump.h"
+#include "graph/fold.h"
+#include "graph/infer.h"
+#include "graph/model.h"
+
+#define FLIPS 20000u
+
+static exn_context *ctx;
+
+static void set_up(void) {
+    ctx = unit_context();
+}
+static void tear_down(void) {
+    exn_context_destroy(ctx);
+}
+
+static exn_status bind_all(const exn_graph *source) {
+    exn_graph *graph;
+    exn_tap *taps;
+    size_t count;
+    char *text;
+    const size_t *declared = source->values[source->input].shape.dim;
+    EXN_TRY(exn_graph_bind(&graph, source, 2, declared[2] == 0 ? 8 : declared[2], declared[3] == 0 ? 8 : declared[3]));
+    exn_status status = exn_graph_fold(graph);
+    if (status == EXN_OK && exn_taps_find(&taps, &count, graph) == EXN_OK) exn_free(ctx, taps);
+    if (status == EXN_OK) status = exn_graph_text(&text, graph);
+    if (status == EXN_OK) exn_free(ctx, text);
+    exn_graph_destroy(graph);
+    return status;
+}
+
+/* Imports bytes that end exactly where their block ends. */
+static exn_status import_bytes(const uint8_t *bytes, size_t size) {
+    exn_graph *source;
+    exn_externals externals = {0};
+    const exn_mapping file = {bytes, size};
+    exn_status status = exn_import_onnx(&source, &externals, ctx, &file, "memory");
+    if (status == EXN_OK) {
+        status = bind_all(source);
+        exn_graph_destroy(source);
+    }
+    exn_externals_close(&externals, ctx);
+    if (status != EXN_OK) ck_assert_str_ne(exn_context_error(ctx), "");
+    return status;
+}
+
+static uint8_t *read_data(const char *relative, size_t *size) {
+    char *path = unit_source_path(relative);
+    exn_mapping file;
+    unit_assert_ok(ctx, exn_mapping_open(&file, ctx, path));
+    uint8_t *bytes = malloc(file.size);
+    memcpy(bytes, file.bytes, file.size);
+    *size = file.size;
+    exn_mapping_close(&file);
+    free(path);
+    return bytes;
+}
+
+START_TEST(truncated_anywhere) {
+    size_t size;
+    uint8_t *bytes = read_data("tests/unit/data/tiny.onnx", &size);
+    ck_assert_int_eq(import_bytes(bytes, size), EXN_OK);
+    for (size_t length = 0; length < size; length++) {
+        uint8_t *part = malloc(length + (length == 0));
+        memcpy(part, bytes, length);
+        ck_assert_msg(import_bytes(part, length) != EXN_OK, "%zu of %zu bytes are a network", length, size);
+        free(part);
+    }
+    free(bytes);
+}
+END_TEST
+
+static void flip_bits(const char *relative, uint64_t seed, size_t times) {
+    size_t size;
+    uint8_t *bytes = read_data(relative, &size);
+    uint64_t state = seed;
+    for (size_t i = 0; i < times; i++) {
+        size_t at[3];
+        uint8_t old[3];
+        for (size_t k = 0; k < 3; k++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            at[k] = (size_t)(state >> 33) % size;
+            old[k] = bytes[at[k]];
+            if (k <= i % 3) bytes[at[k]] ^= (uint8_t)(1u << (state >> 29 & 7u));
+        }
+        import_bytes(bytes, size);
+        for (size_t k = 3; k-- > 0;) bytes[at[k]] = old[k];
+    }
+    ck_assert_int_eq(import_bytes(bytes, size), EXN_OK);
+    free(bytes);
+}
+
+START_TEST(flipped_bits) {
+    flip_bits("tests/unit/data/tiny.onnx", 1, FLIPS);
+}
+END_TEST
+
+START_TEST(flipped_bits_of_shape_arithmetic) {
+    flip_bits("tests/golden/data/constants.onnx", 2, FLIPS);
+    flip_bits("tests/golden/data/squeeze_13.onnx", 3, FLIPS / 4);
+    flip_bits("tests/golden/data/split_11.onnx", 4, FLIPS / 4);
+}
+END_TEST
+
+/* A wrong wire type hands a number where text or a message belongs; nothing of it may be pointed into. */
+START_TEST(numbers_in_place_of_messages) {
+    static const uint8_t graph_is_a_number[] = {7u << 3, 1}, graph_is_fixed[] = {7u << 3 | 5, 1, 2, 3, 4};
+    static const uint8_t name_is_a_number[] = {7u << 3 | 2, 4, 1u << 3 | 2, 2, 3u << 3, 9};
+    static const uint8_t two_graphs[] = {7u << 3 | 2, 0, 7u << 3 | 2, 0},
+                         endless[] = {7u << 3 | 2, 255, 255, 255, 255, 15};
+    ck_assert_int_eq(import_bytes(graph_is_a_number, sizeof graph_is_a_number), EXN_E_FORMAT);
+    ck_assert_int_eq(import_bytes(graph_is_fixed, sizeof graph_is_fixed), EXN_E_FORMAT);
+    ck_assert_int_eq(import_bytes(name_is_a_number, sizeof name_is_a_number), EXN_E_FORMAT);
+    ck_assert_int_eq(import_bytes(two_graphs, sizeof two_graphs), EXN_E_FORMAT);
+    ck_assert_int_eq(import_bytes(endless, sizeof endless), EXN_E_FORMAT);
+}
+END_TEST
+
+static exn_status open_and_bind(exn_context *failing, void *user) {
+    exn_model *model;
+    exn_graph *graph, *copy;
+    char *text;
+    const exn_model_options small = {.struct_size = sizeof small, .height = 6, .width = 5};
+    EXN_TRY(exn_model_open(&model, failing, user, &small));
+    exn_status status = exn_model_bind(&graph, model, 2, 0, 0);
+    if (status == EXN_OK) {
+        status = exn_graph_copy(&copy, graph);
+        if (status == EXN_OK) {
+            status = exn_graph_text(&text, copy);
+            if (status == EXN_OK) exn_free(failing, text);
+            exn_graph_destroy(copy);
+        }
+        exn_graph_destroy(graph);
+    }
+    exn_model_destroy(model);
+    return status;
+}
+
+START_TEST(short_of_memory) {
+    char *tiny = unit_source_path("tests/unit/data/tiny.onnx");
+    unit_sweep_failures(open_and_bind, tiny);
+    free(tiny);
+}
+END_TEST
+
+static exn_status open_only(exn_context *failing, void *user) {
+    exn_model *model;
+    EXN_TRY(exn_model_open(&model, failing, user, NULL));
+    exn_model_destroy(model);
+    return EXN_OK;
+}
+
+START_TEST(short_of_memory_elsewhere) {
+    static const char *const names[] = {"tests/unit/data/external.onnx", "tests/golden/data/gemm.onnx",
+                                        "tests/golden/data/constants.onnx", "tests/golden/data/gates.onnx"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char *path = unit_source_path(names[i]);
+        unit_sweep_failures(open_only, path);
+        free(path);
+    }
+}
+END_TEST
+
+int main(void) {
+    return unit_run_with("import_hostile", set_up, tear_down,
+                         (const TTest *[]){truncated_anywhere, flipped_bits, flipped_bits_of_shape_arithmetic,
+                                           numbers_in_place_of_messages, short_of_memory, short_of_memory_elsewhere,
+                                           NULL});
+}
