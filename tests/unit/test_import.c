@@ -245,8 +245,72 @@ START_TEST(refused) {
 }
 END_TEST
 
+typedef struct known {
+    const char *name;
+    size_t classes, nodes, taps;
+    uint64_t macs, parameters;
+} known;
+
+/* Networks beside the tree: skipped where they are absent. */
+START_TEST(real_networks) {
+    static const known networks[] = {
+        {"efficientnet_lite0", 1000, 52, 32, 385187552, 4631000}, {"grocery_lite0", 81, 51, 32, 384011232, 3453761},
+        {"mobilenet_v2", 1001, 55, 33, 300775552, 3489097},       {"resnet20_cifar10", 10, 27, 11, 40551040, 269034},
+        {"resnet56_cifar10", 10, 63, 29, 125485696, 850986},      {"squeezenet1_1", 1000, 39, 20, 387747520, 1235496},
+        {"wardrobe_lite0", 17, 51, 32, 383929312, 3371777},
+    };
+    for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++) {
+        const known *n = &networks[i];
+        char relative[128];
+        snprintf(relative, sizeof relative, "../shared/data/models/%s.onnx", n->name);
+        char *path = unit_source_path(relative);
+        if (access(path, R_OK) == 0) {
+            exn_model *model;
+            exn_graph *graph;
+            unit_assert_ok(ctx, exn_model_open(&model, ctx, path, NULL));
+            ck_assert_msg(model->classes == n->classes && model->graph->node_count == n->nodes &&
+                              model->tap_count == n->taps && model->macs == n->macs &&
+                              model->parameters == n->parameters,
+                          "%s: %zu classes, %zu nodes, %zu taps, %llu macs, %llu parameters", n->name, model->classes,
+                          model->graph->node_count, model->tap_count, (unsigned long long)model->macs,
+                          (unsigned long long)model->parameters);
+            unit_assert_ok(ctx, exn_model_bind(&graph, model, 3, 0, 0));
+            ck_assert_uint_eq(graph->values[graph->output].shape.dim[0], 3);
+            exn_graph_destroy(graph);
+            exn_model_destroy(model);
+        }
+        free(path);
+    }
+}
+END_TEST
+
+static exn_tap tap_at(double fraction) {
+    return (exn_tap){.macs_fraction = fraction};
+}
+
+START_TEST(placement) {
+    const exn_tap taps[] = {tap_at(0.05), tap_at(0.14), tap_at(0.2),  tap_at(0.21), tap_at(0.5),
+                            tap_at(0.6),  tap_at(0.88), tap_at(0.95), tap_at(1)};
+    const size_t count = sizeof taps / sizeof taps[0];
+    size_t picked[16], picked_count;
+    unit_assert_ok(ctx, exn_taps_place(picked, &picked_count, 3, taps, count, ctx));
+    ck_assert_uint_eq(picked_count, 3);
+    ck_assert_uint_eq(picked[0], 2);
+    ck_assert_uint_eq(picked[1], 4);
+    ck_assert_uint_eq(picked[2], 6);
+    unit_assert_ok(ctx, exn_taps_place(picked, &picked_count, 1, taps, count, ctx));
+    ck_assert_uint_eq(picked_count, 1);
+    ck_assert_uint_eq(picked[0], 4);
+    unit_assert_ok(ctx, exn_taps_place(picked, &picked_count, 16, taps, count, ctx));
+    ck_assert_uint_eq(picked_count, 5); /* all within 15 to 90 percent */
+    unit_assert_ok(ctx, exn_taps_place(picked, &picked_count, 4, taps, 0, ctx));
+    ck_assert_uint_eq(picked_count, 0);
+}
+END_TEST
+
 int main(void) {
     return unit_run_with("import", set_up, tear_down,
                          (const TTest *[]){tiny_network, folding_is_visible, binding, fixed_sizes, arguments,
-                                           external_data, external_data_through_a_link, refused, NULL});
+                                           external_data, external_data_through_a_link, refused, real_networks,
+                                           placement, NULL});
 }
