@@ -59,20 +59,18 @@ void exn_conv_prepare(exn_conv *out, const exn_kernel_set *set, const exn_conv_s
     out->workspace_bytes = one_line ? 0 : exn_conv_strips_workspace_bytes(out);
 }
 
-/* One group's panels, from weights OIHW: B row (ky, kx, c) is c*kh*kw + ky*kw + kx of an output's weights. */
+/* One group's panels, from weights OIHW: B row (ky, kx, c) is c*kh*kw + ky*kw + kx of an output's weights. Walks the
+ * weights of nr outputs side by side in their order and writes whole rows of the panel. */
 static void pack_group(float *packed, const exn_f32_gemm *tile, const exn_conv_shape *s, const float *weight,
                        const float *scale, const float *bias) {
     const size_t taps = s->kh * s->kw, cg = s->c / s->groups, columns = s->oc / s->groups, nr = tile->nr;
-    for (size_t panel = 0; panel < exn_panels(tile, columns); panel++, packed += exn_panel_count(tile, taps * cg)) {
-        for (size_t j = 0; j < nr; j++) {
-            const size_t o = panel * nr + j;
-            const bool real = o < columns;
-            const float factor = real && scale ? scale[o] : 1.0f;
-            packed[j] = real && bias ? bias[o] : 0.0f;
-            float *to = packed + nr + j;
-            for (size_t tap = 0; tap < taps; tap++)
-                for (size_t c = 0; c < cg; c++, to += nr)
-                    *to = real ? weight[(o * cg + c) * taps + tap] * factor : 0.0f;
+    for (size_t o = 0; o < columns; o += nr, packed += exn_panel_count(tile, taps * cg)) {
+        const size_t real = exn_min(nr, columns - o);
+        for (size_t j = 0; j < nr; j++) packed[j] = j < real && bias ? bias[o + j] : 0.0f;
+        for (size_t i = 0; i < cg * taps; i++) {
+            float *const to = packed + (1 + i % taps * cg + i / taps) * nr;
+            for (size_t j = 0; j < real; j++) to[j] = weight[(o + j) * cg * taps + i] * (scale ? scale[o + j] : 1.0f);
+            for (size_t j = real; j < nr; j++) to[j] = 0.0f;
         }
     }
 }

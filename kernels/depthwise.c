@@ -12,6 +12,8 @@
 #define SLAB_BYTES (48u * 1024u)
 #define ROWS_MAX 64u
 #define NARROW_PIXELS 16u
+/* Copying pays where each input serves so many outputs: 3x3 with stride 1, not with stride 2. */
+#define REUSES_MIN 8u
 /* Channels of a cache line: slabs are whole lines. */
 #define LINE_CHANNELS 16u
 
@@ -53,7 +55,8 @@ static layout layout_of(const exn_conv *conv) {
     layout l = {.s = s, .slab = s->c};
     find_inner(&l);
     const bool borders = l.inner0 > 0 || l.inner1 < s->ow;
-    l.narrow = borders && (s->ow <= NARROW_PIXELS || l.inner0 == l.inner1);
+    const bool reused = s->kh * s->kw >= REUSES_MIN * s->stride_h * s->stride_w;
+    l.narrow = borders && ((s->ow <= NARROW_PIXELS && reused) || l.inner0 == l.inner1);
     if (!l.narrow) {
         const size_t rows = rows_within(s, s->w * s->c, EXN_BLOCK_L2_BYTES / 2, limit, grain);
         l.rows_at_once = exn_min(exn_max(rows, grain), limit);

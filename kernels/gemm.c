@@ -3,9 +3,9 @@
 #include "kernels/gemm.h"
 #include "kernels/block.h"
 
-/* A tile's time in arbitrary units: a multiply-add chain has a latency that fewer than this many accumulated floats
- * (4 cycles of 16 lanes, or 8 of 8) cannot hide. */
-#define EXN_LATENCY_FLOATS 64u
+/* A tile's time in arbitrary units: fewer accumulated floats than this (8 AVX2 vectors for latency 4 and two units, plus
+ * slack) leave a multiply-add chain's latency in the open. Vectors of other widths come to about the same. */
+#define EXN_LATENCY_FLOATS 80u
 /* A row of A whose bytes are a multiple of this falls into the same cache sets as the rows beside it. */
 #define EXN_ALIAS_FLOATS 1024u
 #define EXN_ALIAS_ROWS 8u
@@ -45,14 +45,14 @@ void exn_gemm_pack_panels(float *packed, const exn_f32_gemm *tile, size_t n, siz
                           ptrdiff_t b_col, const float *scale, const float *bias, size_t first, size_t last) {
     const size_t nr = tile->nr;
     for (size_t panel = first; panel < last; panel++) {
-        float *const to = packed + panel * exn_panel_count(tile, k);
-        for (size_t j = 0; j < nr; j++) {
-            const size_t column = panel * nr + j;
-            const bool real = column < n;
-            const float factor = real && scale ? scale[column] : 1.0f;
-            const float *const from = real ? b + (ptrdiff_t)column * b_col : b;
-            to[j] = real && bias ? bias[column] : 0.0f;
-            for (size_t p = 0; p < k; p++) to[(p + 1) * nr + j] = real ? from[(ptrdiff_t)p * b_row] * factor : 0.0f;
+        const size_t column = panel * nr, real = exn_min(nr, n - column);
+        float *to = packed + panel * exn_panel_count(tile, k);
+        for (size_t j = 0; j < nr; j++) to[j] = j < real && bias ? bias[column + j] : 0.0f;
+        for (size_t p = 0; p < k; p++) {
+            const float *from = b + (ptrdiff_t)p * b_row + (ptrdiff_t)column * b_col;
+            to += nr;
+            for (size_t j = 0; j < real; j++, from += b_col) to[j] = *from * (scale ? scale[column + j] : 1.0f);
+            for (size_t j = real; j < nr; j++) to[j] = 0.0f;
         }
     }
 }
