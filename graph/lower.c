@@ -212,14 +212,26 @@ exn_status exn_lower_output(exn_operand *out, exn_lowering *l, exn_value_id id) 
     return add_permute(out, l, *out, &memory, same);
 }
 
-exn_status exn_lowering_create(exn_lowering *out, exn_plan *plan, const exn_graph *graph) {
+static void count_uses(exn_lowering *l, const exn_schedule *schedule, const exn_plan_options *options) {
+    for (size_t n = 0; n < schedule->count; n++) {
+        const exn_node *node = &l->graph->nodes[schedule->nodes[n]];
+        for (size_t i = 0; i < node->input_count; i++)
+            if (node->inputs[i] != EXN_VALUE_NONE) l->uses[node->inputs[i]]++;
+    }
+    for (size_t i = 0; i < options->output_count; i++) l->uses[options->outputs[i]]++;
+}
+
+exn_status exn_lowering_create(exn_lowering *out, exn_plan *plan, const exn_graph *graph, const exn_schedule *schedule,
+                               const exn_plan_options *options) {
     exn_lowering l = {.ctx = plan->ctx, .plan = plan, .graph = graph};
     l.places = exn_calloc(l.ctx, graph->value_count, sizeof *l.places);
     l.rows = exn_calloc(l.ctx, graph->value_count, sizeof *l.rows);
-    if (!l.places || !l.rows) {
+    l.uses = exn_calloc(l.ctx, graph->value_count, sizeof *l.uses);
+    if (!l.places || !l.rows || !l.uses) {
         exn_lowering_destroy(&l);
         return EXN_E_NOMEM;
     }
+    count_uses(&l, schedule, options);
     *out = l;
     return EXN_OK;
 }
@@ -227,4 +239,5 @@ exn_status exn_lowering_create(exn_lowering *out, exn_plan *plan, const exn_grap
 void exn_lowering_destroy(exn_lowering *l) {
     exn_free(l->ctx, l->places);
     exn_free(l->ctx, l->rows);
+    exn_free(l->ctx, l->uses);
 }

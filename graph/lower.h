@@ -6,6 +6,7 @@
 #ifndef EXN_GRAPH_LOWER_H
 #define EXN_GRAPH_LOWER_H
 
+#include "graph/schedule.h"
 #include "graph/step.h"
 
 typedef struct exn_place {
@@ -22,9 +23,11 @@ typedef struct exn_lowering {
     size_t branch;
     exn_place *places; /* of each value of the graph */
     exn_place *rows;   /* its row-major copy, where one was made */
+    uint32_t *uses;    /* of each value, by scheduled nodes and outputs */
 } exn_lowering;
 
-exn_status exn_lowering_create(exn_lowering *out, exn_plan *plan, const exn_graph *graph);
+exn_status exn_lowering_create(exn_lowering *out, exn_plan *plan, const exn_graph *graph, const exn_schedule *schedule,
+                               const exn_plan_options *options);
 void exn_lowering_destroy(exn_lowering *l);
 /* Appends the steps of one node. Its inputs must have been lowered. Errors name the node and its operator. */
 exn_status exn_lower_node(exn_lowering *l, const exn_node *node, size_t branch);
@@ -33,6 +36,8 @@ exn_status exn_lower_output(exn_operand *out, exn_lowering *l, exn_value_id valu
 
 /* ---- For the files that lower a family of operators: node-wise entry points. ---- */
 exn_status exn_lower_conv(exn_lowering *l);
+/* Three nodes in a row, or two, that make one block in strips (graph/strips.h): *taken of them, 0 where they do not. */
+exn_status exn_lower_strips(size_t *taken, exn_lowering *l, const uint32_t *nodes, size_t count, size_t branch);
 exn_status exn_lower_gemm(exn_lowering *l);
 exn_status exn_lower_matmul(exn_lowering *l);
 exn_status exn_lower_batchnorm(exn_lowering *l);
@@ -69,6 +74,10 @@ exn_status exn_lower_ranked(exn_operand *out, exn_shape *memory, exn_lowering *l
 exn_status exn_lower_bind_rows(exn_lowering *l, size_t which, exn_operand rows);
 /* Makes the node's output `which` another name of elements in its memory order. */
 void exn_lower_bind(exn_lowering *l, size_t which, exn_operand at);
+/* What a Conv's kernels need: its shape, its packed weights, its residual (absent where it has none). */
+exn_conv_shape exn_lower_conv_shape(const exn_lowering *l, const exn_node *node);
+exn_status exn_lower_conv_pack(float **out, exn_lowering *l, const exn_conv *conv);
+exn_status exn_lower_residual(exn_operand *out, exn_lowering *l);
 /* Floats of a constant, aligned, row-major: the constant's own memory, or a copy to be released with exn_free
  * (*copy, else NULL). */
 exn_status exn_lower_floats(const float **out, void **copy, exn_lowering *l, const exn_value *value);

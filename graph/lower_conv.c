@@ -10,7 +10,10 @@ static void run_conv(const exn_step *step, exn_exec_view *view, exn_part part) {
                  exn_step_workspace(step, view, part), part);
 }
 
-static exn_conv_shape conv_shape(const exn_attrs *a, const exn_shape *x, const exn_shape *w, const exn_shape *y) {
+exn_conv_shape exn_lower_conv_shape(const exn_lowering *l, const exn_node *node) {
+    const exn_attrs *a = &node->attrs;
+    const exn_shape *x = &l->graph->values[node->inputs[0]].shape, *w = &l->graph->values[node->inputs[1]].shape;
+    const exn_shape *y = &l->graph->values[node->outputs[0]].shape;
     return (exn_conv_shape){.n = x->dim[0],
                             .c = x->dim[1],
                             .h = x->dim[2],
@@ -29,12 +32,12 @@ static exn_conv_shape conv_shape(const exn_attrs *a, const exn_shape *x, const e
                             .groups = a->groups};
 }
 
-static exn_status pack_conv(float **out, exn_lowering *l, const exn_conv *conv, const exn_value *weight,
-                            const exn_value *bias) {
+exn_status exn_lower_conv_pack(float **out, exn_lowering *l, const exn_conv *conv) {
     const exn_attrs *a = &l->node->attrs;
+    const exn_value *bias = l->node->input_count > (a->residual ? 3u : 2u) ? exn_lower_input(l, 2) : NULL;
     const float *w, *b = NULL;
     void *w_copy = NULL, *b_copy = NULL;
-    EXN_TRY(exn_lower_floats(&w, &w_copy, l, weight));
+    EXN_TRY(exn_lower_floats(&w, &w_copy, l, exn_lower_input(l, 1)));
     exn_status status = bias ? exn_lower_floats(&b, &b_copy, l, bias) : EXN_OK;
     if (status == EXN_OK) status = exn_plan_pack_block(out, l->plan, conv->packed_count);
     if (status == EXN_OK) exn_conv_pack(*out, conv, w, a->fold_scale, a->fold_scale ? a->fold_shift : b);
@@ -43,28 +46,30 @@ static exn_status pack_conv(float **out, exn_lowering *l, const exn_conv *conv, 
     return status;
 }
 
+exn_status exn_lower_residual(exn_operand *out, exn_lowering *l) {
+    const exn_node *node = l->node;
+    *out = (exn_operand){.buffer = EXN_NO_BUFFER};
+    if (!node->attrs.residual) return EXN_OK;
+    const exn_value_id last = node->inputs[node->input_count - 1];
+    if (!exn_shape_equal(&l->graph->values[last].shape, &l->graph->values[node->outputs[0]].shape))
+        return exn_lower_fail(l, EXN_E_SHAPE, "the residual is not as large as the result");
+    return exn_lower_native(out, l, last);
+}
+
 exn_status exn_lower_conv(exn_lowering *l) {
     const exn_node *node = l->node;
     const exn_attrs *a = &node->attrs;
     const exn_value *x = exn_lower_input(l, 0), *weight = exn_lower_input(l, 1);
-    const exn_value *y = &l->graph->values[node->outputs[0]];
-    const exn_value *bias = node->input_count > (a->residual ? 3u : 2u) ? exn_lower_input(l, 2) : NULL;
     if (!x || !weight || x->shape.rank != 4 || weight->shape.rank != 4)
         return exn_lower_fail(l, EXN_E_UNSUPPORTED, "only two-dimensional convolution is supported");
-
-    const exn_conv_shape shape = conv_shape(a, &x->shape, &weight->shape, &y->shape);
+    const exn_conv_shape shape = exn_lower_conv_shape(l, node);
     exn_conv conv;
     exn_conv_prepare(&conv, &l->plan->kernels, &shape, a->activation, a->lo, a->hi);
     float *packed;
-    EXN_TRY(pack_conv(&packed, l, &conv, weight, bias));
-    exn_operand in, residual = {.buffer = EXN_NO_BUFFER};
+    exn_operand in, residual;
+    EXN_TRY(exn_lower_conv_pack(&packed, l, &conv));
     EXN_TRY(exn_lower_native(&in, l, node->inputs[0]));
-    if (a->residual) {
-        const exn_value_id last = node->inputs[node->input_count - 1];
-        if (!exn_shape_equal(&l->graph->values[last].shape, &y->shape))
-            return exn_lower_fail(l, EXN_E_SHAPE, "the residual is not as large as the result");
-        EXN_TRY(exn_lower_native(&residual, l, last));
-    }
+    EXN_TRY(exn_lower_residual(&residual, l));
     exn_step *step;
     EXN_TRY(exn_lower_step(&step, l, run_conv, exn_conv_algorithm_name(conv.algorithm), 0));
     if (conv.tile)
@@ -72,7 +77,7 @@ exn_status exn_lower_conv(exn_lowering *l) {
                  (unsigned)conv.tile->mr, (unsigned)conv.tile->nr);
     step->in[0] = in;
     step->in[1] = residual;
-    step->in_place = a->residual ? 2u : 0u;
+    step->in_place = 2u;
     step->weights = packed;
     step->workspace_bytes = exn_round_up(conv.workspace_bytes);
     step->work.conv = conv;

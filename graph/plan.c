@@ -45,8 +45,13 @@ static exn_status lower_all(exn_lowering *l, const exn_schedule *schedule, const
     EXN_TRY(place_input(l));
     size_t next = 0;
     for (size_t i = 0; i < options->output_count; i++) {
-        for (; next < schedule->end[i]; next++)
-            EXN_TRY(exn_lower_node(l, &l->graph->nodes[schedule->nodes[next]], schedule->branch[next]));
+        while (next < schedule->end[i]) {
+            size_t taken = 0;
+            const size_t left = options->separate ? 0 : schedule->end[i] - next;
+            EXN_TRY(exn_lower_strips(&taken, l, schedule->nodes + next, left, schedule->branch[next]));
+            if (taken == 0) EXN_TRY(exn_lower_node(l, &l->graph->nodes[schedule->nodes[next]], schedule->branch[next]));
+            next += taken ? taken : 1;
+        }
         EXN_TRY(finish_output(l, i, options->outputs[i]));
     }
     return exn_plan_layout(l->plan);
@@ -56,7 +61,7 @@ static exn_status fill_plan(exn_plan *plan, const exn_graph *graph, const exn_pl
     exn_schedule schedule;
     exn_lowering lowering;
     EXN_TRY(exn_schedule_create(&schedule, graph, options->outputs, options->output_count));
-    exn_status status = exn_lowering_create(&lowering, plan, graph);
+    exn_status status = exn_lowering_create(&lowering, plan, graph, &schedule, options);
     if (status == EXN_OK) {
         status = lower_all(&lowering, &schedule, options);
         exn_lowering_destroy(&lowering);

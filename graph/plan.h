@@ -14,6 +14,8 @@ typedef struct exn_plan_options {
     const exn_kernel_set *kernels; /* copied */
     size_t threads;                /* >= 1: sizes workspaces and partitions, never changes results */
     exn_arithmetic arithmetic;
+    bool
+        separate; /* every operator a step of its own, no blocks in strips: for timing layers. Same bits, more memory */
     const exn_value_id *outputs; /* values to hand out, in the order in which the run shall produce them: for exits, the
                                        logits of exit 0, 1, ...; computation that no output needs is dropped, and what
                                        output i needs is scheduled before anything that only output i+1 needs */

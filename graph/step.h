@@ -4,13 +4,14 @@
 #define EXN_GRAPH_STEP_H
 
 #include "graph/plan.h"
+#include "graph/strips.h"
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/window.h"
 
 #define EXN_STEP_INPUTS 3u
-#define EXN_STEP_ALGORITHM_BYTES 40u
+#define EXN_STEP_ALGORITHM_BYTES 80u
 #define EXN_NO_BUFFER UINT32_MAX
 
 typedef struct exn_step exn_step;
@@ -101,6 +102,7 @@ struct exn_step {
         exn_reduce_work reduce;
         exn_softmax_work softmax;
         exn_fill_work fill;
+        exn_strips strips;
     } work;
     exn_move *moves; /* memory of the plan */
     size_t move_count;

@@ -2,14 +2,18 @@
  * Plans: order, memory without overlap and near its lower bound, what is dropped, what is refused. */
 #include "arch/cpu.h"
 #include "arch/select.h"
+#include "graph/head.h"
 #include "graph/liveness.h"
+#include "graph/model.h"
 #include "graph/step.h"
 #include "tests/unit/reference.h"
 #include "tests/unit/unit.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define NONE EXN_VALUE_NONE
 
@@ -160,6 +164,48 @@ START_TEST(memory_is_sound_for_all_outputs_and_threads) {
 }
 END_TEST
 
+/* The pretrained networks, where they lie beside the tree, with and without four exits. */
+START_TEST(memory_of_real_networks) {
+    static const char *const names[] = {"efficientnet_lite0", "wardrobe_lite0",   "grocery_lite0",   "mobilenet_v2",
+                                        "squeezenet1_1",      "resnet20_cifar10", "resnet56_cifar10"};
+    exn_context *ctx = unit_context();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char relative[96];
+        snprintf(relative, sizeof relative, "../shared/data/models/%s.onnx", names[i]);
+        char *path = unit_source_path(relative);
+        const bool there = access(path, R_OK) == 0;
+        exn_model *model = NULL;
+        if (there) unit_assert_ok(ctx, exn_model_open(&model, ctx, path, NULL));
+        free(path);
+        if (!there) continue;
+        for (size_t exits = 0; exits <= 4; exits += 4) {
+            exn_graph *graph;
+            exn_value_id outputs[5], prefix;
+            size_t picked[4], count = 0;
+            unit_assert_ok(ctx, exn_model_bind(&graph, model, 1, 0, 0));
+            if (exits) unit_assert_ok(ctx, exn_taps_place(picked, &count, exits, model->taps, model->tap_count, ctx));
+            for (size_t e = 0; e < count; e++) {
+                const exn_tap *tap = &model->taps[picked[e]];
+                exn_head head = {.kind = EXN_HEAD_CONV, .c = tap->c, .h = tap->h, .w = tap->w, .classes = 10};
+                unit_assert_ok(ctx, exn_head_allocate(&head, ctx));
+                const exn_value_id x = exn_graph_find(graph, tap->name);
+                unit_assert_ok(ctx, exn_head_append(&prefix, &outputs[e], graph, x, &head));
+                exn_head_free(&head, ctx);
+            }
+            outputs[count] = graph->output;
+            for (size_t threads = 1; threads <= 2; threads++) {
+                exn_plan *plan = make_plan(graph, threads, outputs, count + 1);
+                assert_memory_is_sound(plan);
+                exn_plan_destroy(plan);
+            }
+            exn_graph_destroy(graph);
+        }
+        exn_model_destroy(model);
+    }
+    exn_context_destroy(ctx);
+}
+END_TEST
+
 START_TEST(exits_come_between_segments) {
     exn_context *ctx = unit_context();
     network net = mobile_network(ctx);
@@ -302,9 +348,10 @@ START_TEST(short_of_memory) {
 END_TEST
 
 int main(void) {
-    return unit_run("plan", (const TTest *[]){memory_is_sound_for_all_outputs_and_threads, exits_come_between_segments,
-                                              what_no_output_needs_is_dropped_and_never_read,
-                                              packed_weights_do_not_depend_on_threads, a_dying_residual_is_overwritten,
-                                              flatten_into_constant_weights_moves_nothing, refusals_name_the_node,
-                                              short_of_memory, NULL});
+    return unit_run("plan",
+                    (const TTest *[]){memory_is_sound_for_all_outputs_and_threads, memory_of_real_networks,
+                                      exits_come_between_segments, what_no_output_needs_is_dropped_and_never_read,
+                                      packed_weights_do_not_depend_on_threads, a_dying_residual_is_overwritten,
+                                      flatten_into_constant_weights_moves_nothing, refusals_name_the_node,
+                                      short_of_memory, NULL});
 }

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Blocks of convolutions in strips of rows. */
+#include "graph/strips.h"
+
+#include <string.h>
+
+/* A strip of both maps stays within half of a usual second-level cache. */
+#define STRIP_BYTES ((size_t)448 * 1024)
+/* Smaller maps are in that cache anyway. */
+#define WORTH_BYTES ((size_t)1024 * 1024)
+/* Weights are read once a strip. */
+#define WEIGHT_BYTES ((size_t)256 * 1024)
+#define ROWS_MAX 16u
+#define STRIPS_MIN 4u
+
+static size_t input_rows(const exn_conv_shape *s, size_t rows) {
+    return rows == 0 ? 0 : (rows - 1) * s->stride_h + (s->kh - 1) * s->dilation_h + 1;
+}
+
+static size_t row_bytes(const exn_conv_shape *s) {
+    return s->w * s->c * sizeof(float);
+}
+
+/* Workspace for `rows` output rows: the depthwise convolution's input, where a stage makes it, and its output. */
+static size_t strip_bytes(const exn_conv_shape *deep, const exn_conv_shape *last, size_t rows, bool has_first) {
+    const size_t wide = has_first ? exn_round_up(input_rows(deep, rows) * row_bytes(deep)) : 0;
+    return wide + exn_round_up(rows * row_bytes(last));
+}
+
+/* As many rows as fit; a little fewer where the strips then come out even over one, two and four threads. */
+static size_t choose_rows(const exn_conv_shape *deep, const exn_conv_shape *last, bool has_first) {
+    size_t most = 1;
+    while (most < ROWS_MAX && most < deep->oh && strip_bytes(deep, last, most + 1, has_first) <= STRIP_BYTES) most++;
+    for (size_t share = 4; share >= 1; share /= 2)
+        for (size_t rows = most; 2 * rows > most; rows--)
+            if (deep->oh % (share * rows) == 0) return rows;
+    return most;
+}
+
+static void prepare_stage(exn_conv *out, size_t *workspace, const exn_kernel_set *set, const exn_strip_stage *stage,
+                          size_t rows) {
+    exn_conv_shape shape = stage->shape;
+    for (shape.oh = 1; shape.oh <= rows; shape.oh++) { /* a shorter strip may want more */
+        shape.h = input_rows(&shape, shape.oh);
+        exn_conv_prepare(out, set, &shape, stage->activation, stage->lo, stage->hi);
+        if (out->workspace_bytes > *workspace) *workspace = out->workspace_bytes;
+    }
+}
+
+static bool worth_it(const exn_conv_shape *deep, const exn_conv_shape *last, bool has_first) {
+    const size_t maps = (has_first ? deep->h * row_bytes(deep) : 0) + last->h * row_bytes(last);
+    return maps > WORTH_BYTES;
+}
+
+bool exn_strips_prepare(exn_strips *out, const exn_kernel_set *set, const exn_strip_stage *first,
+                        const exn_strip_stage *depthwise, const exn_strip_stage *last) {
+    const exn_conv_shape *deep = &depthwise->shape;
+    if (deep->n == 0 || deep->oh == 0 || !worth_it(deep, &last->shape, first != NULL)) return false;
+    exn_strips s = {.has_first = first != NULL, .images = deep->n, .total_rows = deep->oh};
+    s.rows = choose_rows(deep, &last->shape, s.has_first);
+    if (s.total_rows < STRIPS_MIN * s.rows) return false;
+    size_t workspace = 0;
+    if (first) {
+        prepare_stage(&s.first, &workspace, set, first, input_rows(deep, s.rows));
+        s.h[0] = first->shape.h;
+        s.pad_top[0] = first->shape.pad_top;
+    }
+    prepare_stage(&s.depthwise, &workspace, set, depthwise, s.rows);
+    prepare_stage(&s.last, &workspace, set, last, s.rows);
+    if ((s.first.packed_count + s.last.packed_count) * sizeof(float) > WEIGHT_BYTES) return false;
+    s.h[1] = deep->h;
+    s.pad_top[1] = deep->pad_top;
+    s.wide_at = exn_round_up(workspace);
+    s.narrow_at = s.wide_at + (first ? exn_round_up(input_rows(deep, s.rows) * row_bytes(deep)) : 0);
+    s.workspace_bytes = s.narrow_at + exn_round_up(s.rows * row_bytes(&last->shape));
+    *out = s;
+    return true;
+}
+
+/* Rows of a map. */
+typedef struct rows {
+    size_t begin, end;
+} rows;
+
+/* The input rows inside a map of `h` that output rows read, and how many above it they would read. */
+static rows rows_read(size_t *above, const exn_conv_shape *s, size_t h, size_t pad_top, rows wanted) {
+    const size_t begin = wanted.begin * s->stride_h, end = begin + input_rows(s, wanted.end - wanted.begin);
+    *above = begin < pad_top ? pad_top - begin : 0;
+    const size_t first = begin < pad_top ? 0 : begin - pad_top, last = end < pad_top ? 0 : end - pad_top;
+    return (rows){first < h ? first : h, last < h ? last : h};
+}
+
+/* One stage: output rows `wanted` into `out`, from a map whose row `in_row` lies at `in`. */
+static void run_stage(const exn_conv *conv, const float *weights, size_t h, size_t pad_top, rows wanted,
+                      const float *in, size_t in_row, float *out, const float *residual, void *workspace) {
+    exn_conv strip = *conv;
+    const rows read = rows_read(&strip.shape.pad_top, &conv->shape, h, pad_top, wanted);
+    strip.shape.n = 1;
+    strip.shape.oh = wanted.end - wanted.begin;
+    strip.shape.h = read.end - read.begin;
+    const float *from = in + (read.begin - in_row) * conv->shape.w * conv->shape.c;
+    exn_conv_run(&strip, weights, from, out, residual, workspace, exn_part_whole());
+}
+
+/* Brings rows `wanted` of the first stage's result into the workspace. `held` says which rows lie there, from its start. */
+static void fill_wide(const exn_strips *s, rows *held, rows wanted, const float *image, unsigned char *workspace) {
+    const size_t row = s->depthwise.shape.w * s->depthwise.shape.c;
+    float *wide = (float *)(void *)(workspace + s->wide_at);
+    size_t kept = 0;
+    if (wanted.begin >= held->begin && wanted.begin < held->end) {
+        kept = held->end - wanted.begin;
+        memmove(wide, wide + (wanted.begin - held->begin) * row, kept * row * sizeof(float));
+    }
+    const rows missing = {wanted.begin + kept, wanted.end};
+    if (missing.begin < missing.end)
+        run_stage(&s->first, s->first_weights, s->h[0], s->pad_top[0], missing, image, 0, wide + kept * row, NULL,
+                  workspace);
+    *held = wanted;
+}
+
+void exn_strips_run(const exn_strips *s, const float *in, float *out, const float *residual, void *workspace,
+                    exn_part part) {
+    const exn_conv *source = s->has_first ? &s->first : &s->depthwise;
+    const size_t image = s->h[s->has_first ? 0 : 1] * source->shape.w * source->shape.c;
+    const size_t out_row = s->last.shape.ow * s->last.shape.oc;
+    const size_t strips = (s->total_rows + s->rows - 1) / s->rows;
+    unsigned char *base = workspace;
+    float *narrow = (float *)(void *)(base + s->narrow_at);
+    rows held = {0, 0};
+    size_t begin, end;
+    exn_part_range(&begin, &end, part, s->images * strips, 1);
+    for (size_t i = begin; i < end; i++) {
+        const size_t n = i / strips, y = i % strips * s->rows;
+        const rows wanted = {y, y + s->rows < s->total_rows ? y + s->rows : s->total_rows};
+        const float *deep = in + n * image;
+        size_t above, deep_row = 0;
+        if (s->has_first) {
+            if (y == 0) held = (rows){0, 0}; /* another image */
+            const rows wide = rows_read(&above, &s->depthwise.shape, s->h[1], s->pad_top[1], wanted);
+            fill_wide(s, &held, wide, deep, base);
+            deep = (const float *)(const void *)(base + s->wide_at);
+            deep_row = wide.begin;
+        }
+        run_stage(&s->depthwise, s->depthwise_weights, s->h[1], s->pad_top[1], wanted, deep, deep_row, narrow, NULL,
+                  workspace);
+        const size_t at = (n * s->total_rows + y) * out_row;
+        run_stage(&s->last, s->last_weights, s->total_rows, 0, wanted, narrow, y, out + at,
+                  residual ? residual + at : NULL, workspace);
+    }
+}
