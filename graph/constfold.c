@@ -5,9 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-/* What folding may make in one operator: shapes are tiny, a transposed weight matrix is not. */
-#define FOLD_ELEMENTS_MAX ((size_t)1 << 26)
-
 static void strides_of(size_t stride[], const exn_shape *shape) {
     size_t step = 1;
     for (size_t i = shape->rank; i-- > 0;) {
@@ -232,8 +229,10 @@ exn_status exn_constfold(exn_value_id *outputs, exn_infer *s, const char *const 
     const size_t count = exn_shape_elements(&s->shape[0]);
     void *block;
     if (s->out_count != 1) return exn_fail(s->ctx, EXN_E_UNSUPPORTED, "all its inputs are constants");
-    if (count > FOLD_ELEMENTS_MAX)
-        return exn_fail(s->ctx, EXN_E_UNSUPPORTED, "constant arithmetic over %zu elements", count);
+    if (count > s->fold_budget)
+        return exn_fail(s->ctx, EXN_E_UNSUPPORTED,
+                        "constant arithmetic makes more elements than a file of this size needs");
+    s->fold_budget -= count;
     EXN_TRY(exn_graph_block(&block, s->graph, count, exn_dtype_bytes(s->dtype)));
     EXN_TRY(compute(block, s, count * exn_dtype_bytes(s->dtype)));
     return exn_graph_constant(&outputs[0], s->graph, names[0], s->dtype, &s->shape[0], block, false);

@@ -6,6 +6,9 @@
 
 #include "graph/constfold.h"
 
+/* Constants that binding may compute whatever the file's size; beyond, four times what the file holds. */
+#define FOLD_ELEMENTS_FREE ((size_t)1 << 20)
+
 static exn_infer_fn *const rules[EXN_OP_COUNT] = {
     [EXN_OP_Conv] = exn_infer_conv,
     [EXN_OP_Gemm] = exn_infer_gemm,
@@ -236,7 +239,11 @@ static exn_status allocate(binder *b, const exn_graph *source) {
     b->names = exn_calloc(b->s.ctx, most_out, sizeof *b->names);
     if (b->map == NULL || b->s.in == NULL || b->s.shape == NULL || b->outputs == NULL || b->names == NULL)
         return EXN_E_NOMEM;
-    for (size_t i = 0; i < source->value_count; i++) b->map[i] = EXN_VALUE_NONE;
+    b->s.fold_budget = FOLD_ELEMENTS_FREE;
+    for (size_t i = 0; i < source->value_count; i++) {
+        b->map[i] = EXN_VALUE_NONE;
+        if (source->values[i].data != NULL) b->s.fold_budget += 4 * exn_shape_elements(&source->values[i].shape);
+    }
     return exn_graph_create(&b->s.graph, b->s.ctx);
 }
 

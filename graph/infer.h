@@ -47,6 +47,7 @@ typedef struct exn_infer {
     exn_dtype dtype; /* of the outputs */
     exn_value_id alias;
     size_t batch, file_batch; /* wanted; as in the file, 0: open */
+    size_t fold_budget;       /* elements that folding may still make: bounded by what the file holds */
 } exn_infer;
 
 typedef exn_status exn_infer_fn(exn_infer *s);

@@ -3,6 +3,7 @@
 #include "graph/model.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #include "arch/select.h"
 #include "graph/fold.h"
@@ -80,6 +81,8 @@ static exn_status open_model(exn_model *model, const char *path, const exn_model
     const exn_status status = read_graph(model, options);
     if (status != EXN_OK) return exn_fail_in(model->ctx, status, "%s", path);
     exn_hash_text(model->hash, model->file.bytes, model->file.size);
+    /* Checking and hashing read every page once; what no plan packs need not stay in memory. */
+    if (model->file.size > 0) madvise((void *)(uintptr_t)model->file.bytes, model->file.size, MADV_DONTNEED);
     return EXN_OK;
 }
 

@@ -34,16 +34,13 @@ static exn_status find_reach(size_t **out, const exn_graph *graph) {
     return EXN_OK;
 }
 
-/* An activation or normalisation still follows: the value after it is the better tap. */
-static bool waits_for_activation(const exn_graph *graph, exn_value_id id) {
-    const uint32_t producer = graph->values[id].producer;
-    for (size_t i = (size_t)producer + 1; i < graph->node_count; i++) {
-        const exn_node *node = &graph->nodes[i];
-        if (node->input_count == 0 || node->inputs[0] != id) continue;
-        return node->input_count == 1 && node->attrs.activation != EXN_ACT_NONE &&
-               graph->nodes[producer].attrs.activation == EXN_ACT_NONE;
-    }
-    return false;
+/* An activation still follows: the value after it is the better tap. All later nodes hang on a tap, so the next node in
+ * order reads it. */
+static bool waits_for_activation(const exn_graph *graph, size_t maker) {
+    if (maker + 1 >= graph->node_count) return false;
+    const exn_node *next = &graph->nodes[maker + 1];
+    return next->input_count == 1 && next->attrs.activation != EXN_ACT_NONE &&
+           graph->nodes[maker].attrs.activation == EXN_ACT_NONE;
 }
 
 static bool is_candidate(const exn_graph *graph, size_t node, const size_t *reach) {
