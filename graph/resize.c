@@ -86,7 +86,7 @@ static void weigh_position(exn_axis *axis, size_t at, double center, double supp
     int32_t *weight = axis->weight + at * axis->stride;
     for (size_t i = first; i < end; i++) {
         double share = triangle(((double)i - center + 0.5) * (1.0 / support));
-        if (sum != 0.0) share *= 1.0 / sum;
+        if (sum != 0.0) share /= sum;
         weight[i - first] = (int32_t)(0.5 + share * (double)(1 << WEIGHT_BITS));
     }
     axis->first[at] = first;

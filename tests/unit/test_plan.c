@@ -2,6 +2,7 @@
  * Plans: order, memory without overlap and near its lower bound, what is dropped, what is refused. */
 #include "arch/cpu.h"
 #include "arch/select.h"
+#include "graph/dump.h"
 #include "graph/head.h"
 #include "graph/liveness.h"
 #include "graph/model.h"
@@ -306,6 +307,24 @@ START_TEST(flatten_into_constant_weights_moves_nothing) {
 }
 END_TEST
 
+START_TEST(plans_can_be_read) {
+    exn_context *ctx = unit_context();
+    network net = mobile_network(ctx);
+    exn_plan *plan = make_plan(net.graph, 2, net.outputs, net.output_count);
+    char *text;
+    unit_assert_ok(ctx, exn_plan_text(&text, plan));
+    size_t lines = 0;
+    for (const char *at = text; *at; at++) lines += *at == '\n';
+    ck_assert_uint_eq(lines, 1 + plan->step_count);
+    ck_assert_ptr_nonnull(strstr(text, " branch 2 output 1\n"));
+    ck_assert_ptr_nonnull(strstr(text, " in place "));
+    exn_free(ctx, text);
+    exn_plan_destroy(plan);
+    exn_graph_destroy(net.graph);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
 START_TEST(refusals_name_the_node) {
     exn_context *ctx = unit_context();
     const exn_kernel_set set = best_set(ctx);
@@ -352,6 +371,6 @@ int main(void) {
                     (const TTest *[]){memory_is_sound_for_all_outputs_and_threads, memory_of_real_networks,
                                       exits_come_between_segments, what_no_output_needs_is_dropped_and_never_read,
                                       packed_weights_do_not_depend_on_threads, a_dying_residual_is_overwritten,
-                                      flatten_into_constant_weights_moves_nothing, refusals_name_the_node,
-                                      short_of_memory, NULL});
+                                      flatten_into_constant_weights_moves_nothing, plans_can_be_read,
+                                      refusals_name_the_node, short_of_memory, NULL});
 }
