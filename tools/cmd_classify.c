@@ -33,14 +33,14 @@ static exn_status classify(exn_tool *tool, exn_runner *runner, const exn_profile
 }
 
 static exn_status run(exn_tool *tool) {
-    exn_session session = {0};
-    EXN_TRY(exn_session_open(&session, tool, tool->args->operands[0], NULL));
+    exn_person person = {0};
+    EXN_TRY(exn_person_open(&person, tool, tool->args->operands[0], NULL));
     exn_runner *runner = NULL;
-    exn_status status = exn_runner_create(&runner, session.profile, NULL);
+    exn_status status = exn_runner_create(&runner, person.profile, NULL);
     for (size_t i = 1; i < tool->args->operand_count && status == EXN_OK; i++)
-        status = classify(tool, runner, session.profile, tool->args->operands[i]);
+        status = classify(tool, runner, person.profile, tool->args->operands[i]);
     exn_runner_destroy(runner);
-    exn_session_close(&session);
+    exn_person_close(&person);
     return status;
 }
 

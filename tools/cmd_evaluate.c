@@ -5,24 +5,24 @@
 #include "tools/figures.h"
 
 static exn_status run(exn_tool *tool) {
-    exn_session session = {0};
-    EXN_TRY(exn_session_open(&session, tool, tool->args->operands[0], NULL));
+    exn_person person = {0};
+    EXN_TRY(exn_person_open(&person, tool, tool->args->operands[0], NULL));
     exn_dataset *data = NULL;
     exn_figures figures = {0};
-    exn_status status = exn_session_data(&data, tool, &session, tool->args->operands[1]);
+    exn_status status = exn_person_data(&data, tool, &person, tool->args->operands[1]);
     if (status == EXN_OK)
-        status = exn_figures_measure(&figures, tool, session.profile, data, NULL,
+        status = exn_figures_measure(&figures, tool, person.profile, data, NULL,
                                      exn_args_text(tool->args, "skip-bad") != NULL);
     if (status == EXN_OK && tool->json) {
         json_t *report = exn_report_create("evaluate");
-        exn_figures_report(report, &figures, session.profile, exn_args_text(tool->args, "confusion") != NULL);
+        exn_figures_report(report, &figures, person.profile, exn_args_text(tool->args, "confusion") != NULL);
         status = exn_report_print(report, tool, false);
     } else if (status == EXN_OK) {
-        exn_figures_print(&figures, session.profile);
+        exn_figures_print(&figures, person.profile);
     }
     exn_figures_free(&figures, tool->ctx);
     exn_dataset_close(data);
-    exn_session_close(&session);
+    exn_person_close(&person);
     return status;
 }
 

@@ -35,7 +35,7 @@ static void release(exn_job *job) {
     exn_free(job->tool->ctx, job->held);
     exn_dataset_close(job->unlabelled);
     exn_dataset_close(job->data);
-    exn_session_close(&job->session);
+    exn_person_close(&job->person);
 }
 
 /* Fails now rather than after the work. */
@@ -72,10 +72,10 @@ static exn_status read_options(exn_job *job, exn_trainer_options *options, doubl
 }
 
 static exn_status open_data(exn_job *job) {
-    EXN_TRY(exn_session_open(&job->session, job->tool, job->path, NULL));
-    EXN_TRY(exn_session_data(&job->data, job->tool, &job->session, job->tool->args->operands[1]));
+    EXN_TRY(exn_person_open(&job->person, job->tool, job->path, NULL));
+    EXN_TRY(exn_person_data(&job->data, job->tool, &job->person, job->tool->args->operands[1]));
     const char *path = exn_args_text(job->tool->args, "unlabelled");
-    return path == NULL ? EXN_OK : exn_session_data(&job->unlabelled, job->tool, &job->session, path);
+    return path == NULL ? EXN_OK : exn_person_data(&job->unlabelled, job->tool, &job->person, path);
 }
 
 /* Sets samples apart for before and after, where asked for or where there are enough. */
@@ -94,13 +94,13 @@ static exn_status split(exn_job *job, double holdout) {
 }
 
 static exn_status add_sample(exn_job *job, exn_dataset *data, size_t index, int64_t label) {
-    exn_sample sample;
+    exn_datum sample;
     EXN_TRY(exn_dataset_read(&sample, data, index));
     exn_status status;
     if (sample.chw == NULL) {
         status = exn_trainer_add(job->trainer, &sample.image, label);
     } else {
-        const exn_model *model = job->session.model;
+        const exn_model *model = job->person.model;
         if (sample.c != model->channels || sample.h != model->height || sample.w != model->width)
             return exn_fail(job->tool->ctx, EXN_E_SHAPE, "%s: is %zux%zux%zu, the network takes %zux%zux%zu",
                             exn_dataset_name(data, index), sample.c, sample.h, sample.w, model->channels, model->height,
@@ -169,12 +169,12 @@ static exn_status personalise(exn_job *job) {
     EXN_TRY(check_target(job));
     EXN_TRY(split(job, holdout));
     if (job->measure) EXN_TRY(exn_job_measure(&job->before, job, "before"));
-    EXN_TRY(exn_trainer_create(&job->trainer, job->session.profile, &options));
+    EXN_TRY(exn_trainer_create(&job->trainer, job->person.profile, &options));
     job->estimate.struct_size = sizeof job->estimate;
     EXN_TRY(exn_trainer_get_estimate(&job->estimate, job->trainer, job->labelled, job->unlabelled_used));
     EXN_TRY(extract(job));
     EXN_TRY(train(job));
-    EXN_TRY(exn_profile_save(job->session.profile, job->path));
+    EXN_TRY(exn_profile_save(job->person.profile, job->path));
     catch_signals(false); /* the work is safe: from here on a signal just ends the program */
     exn_trainer_destroy(job->trainer);
     job->trainer = NULL;

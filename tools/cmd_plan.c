@@ -8,7 +8,7 @@
 #include "tools/report.h"
 
 typedef struct planned {
-    exn_session session; /* profile NULL: the model alone */
+    exn_person person; /* profile NULL: the model alone */
     exn_network network;
     exn_plan *plan;
 } planned;
@@ -16,7 +16,7 @@ typedef struct planned {
 static void release(planned *p, exn_tool *tool) {
     exn_plan_destroy(p->plan);
     exn_network_destroy(&p->network, tool->ctx);
-    exn_session_close(&p->session);
+    exn_person_close(&p->person);
 }
 
 static exn_status open_model(planned *out, exn_tool *tool, const char *path) {
@@ -24,7 +24,7 @@ static exn_status open_model(planned *out, exn_tool *tool, const char *path) {
     size_t size = 0;
     if (!exn_args_count(&size, tool->args, "size", 1, 4096)) return EXN_E_INVALID;
     options.height = options.width = size;
-    return exn_model_open(&out->session.model, tool->ctx, path, &options);
+    return exn_model_open(&out->person.model, tool->ctx, path, &options);
 }
 
 /* The model, its profile if one is named or exits are asked for, and the plan of both. */
@@ -33,23 +33,23 @@ static exn_status make_plan(planned *out, exn_tool *tool) {
     const bool fresh = exn_args_text(tool->args, "exits") != NULL || exn_args_text(tool->args, "at") != NULL;
     if (profile != NULL && fresh) return exn_tool_usage(tool, "--profile excludes --exits and --at");
     if (profile != NULL) {
-        EXN_TRY(exn_session_open(&out->session, tool, profile, path));
+        EXN_TRY(exn_person_open(&out->person, tool, profile, path));
     } else {
         EXN_TRY(open_model(out, tool, path));
     }
     if (fresh) {
         exn_profile_options options = {.struct_size = sizeof options};
-        options.preprocess.order = out->session.model->channels == 1 ? EXN_ORDER_GRAY : EXN_ORDER_RGB;
+        options.preprocess.order = out->person.model->channels == 1 ? EXN_ORDER_GRAY : EXN_ORDER_RGB;
         exn_placement placement = {0};
         EXN_TRY(exn_placement_read(&placement, &options, tool));
-        const exn_status status = exn_profile_create(&out->session.profile, out->session.model, &options);
+        const exn_status status = exn_profile_create(&out->person.profile, out->person.model, &options);
         exn_placement_free(&placement);
         EXN_TRY(status);
     }
-    const exn_model *model = out->session.model;
-    if (out->session.profile == NULL)
+    const exn_model *model = out->person.model;
+    if (out->person.profile == NULL)
         return exn_engine_plan(&out->plan, tool, model->graph, &model->kernels, &model->graph->output, 1);
-    EXN_TRY(exn_network_build(&out->network, out->session.profile, 1, fresh ? EXN_NETWORK_ALL : EXN_NETWORK_NEEDED));
+    EXN_TRY(exn_network_build(&out->network, out->person.profile, 1, fresh ? EXN_NETWORK_ALL : EXN_NETWORK_NEEDED));
     return exn_engine_plan(&out->plan, tool, out->network.graph, &model->kernels, out->network.logits,
                            out->network.exit_count);
 }
@@ -90,16 +90,16 @@ static json_t *exits_report(const planned *p) {
         const uint64_t macs = exn_plan_output_macs(p->plan, i);
         json_t *object = json_object();
         exn_report_count(object, "index", p->network.exit[i]);
-        exn_report_text(object, "tap", p->session.profile->exits[p->network.exit[i]].tap);
+        exn_report_text(object, "tap", p->person.profile->exits[p->network.exit[i]].tap);
         exn_report_count(object, "macs", macs);
-        exn_report_real(object, "macs_fraction", (double)macs / (double)p->session.model->macs);
+        exn_report_real(object, "macs_fraction", (double)macs / (double)p->person.model->macs);
         json_array_append_new(list, object);
     }
     return list;
 }
 
 static exn_status print_json(exn_tool *tool, const planned *p) {
-    const exn_model *model = p->session.model;
+    const exn_model *model = p->person.model;
     const exn_arena_plan arena = exn_plan_arena(p->plan);
     json_t *report = exn_report_create("plan"), *layers = json_array();
     exn_report_text(report, "model", model->path);
@@ -118,7 +118,7 @@ static exn_status print_json(exn_tool *tool, const planned *p) {
 }
 
 static void print_text(const planned *p) {
-    const exn_model *model = p->session.model;
+    const exn_model *model = p->person.model;
     const exn_arena_plan arena = exn_plan_arena(p->plan);
     printf("%s: input %zux%zux%zu, %zu classes, %zu operators, %.1f M multiply-adds, %.2f M parameters\n", model->path,
            model->channels, model->height, model->width, model->classes, model->graph->node_count,
@@ -133,7 +133,7 @@ static void print_text(const planned *p) {
     for (size_t i = 0; i < p->network.exit_count; i++)
         printf("  %zu  %5.1f %%  %s\n", p->network.exit[i],
                100.0 * (double)exn_plan_output_macs(p->plan, i) / (double)model->macs,
-               p->session.profile->exits[p->network.exit[i]].tap);
+               p->person.profile->exits[p->network.exit[i]].tap);
     printf("\n%-4s %-20s %-26s %12s %10s  %s\n", "step", "operator", "algorithm", "MACs", "live", "result");
     for (size_t i = 0; i < exn_plan_step_count(p->plan); i++) {
         const exn_plan_step step = exn_plan_get_step(p->plan, i);

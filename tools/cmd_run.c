@@ -10,7 +10,7 @@
 typedef struct running {
     exn_tool *tool;
     exn_npy *input;
-    exn_session session; /* profile NULL: the model alone */
+    exn_person person; /* profile NULL: the model alone */
     exn_engine engine;
     size_t batch, samples;
 } running;
@@ -27,10 +27,10 @@ static exn_status open_input(running *r, const char *path) {
 /* The engine for one batch size: the model, or one exit of the profile. */
 static exn_status open_engine(running *r, size_t exit) {
     exn_engine engine = {.ctx = r->tool->ctx};
-    const exn_model *model = r->session.model;
+    const exn_model *model = r->person.model;
     exn_status status;
-    if (r->session.profile != NULL) {
-        status = exn_network_build_single(&engine.network, r->session.profile, r->batch, exit);
+    if (r->person.profile != NULL) {
+        status = exn_network_build_single(&engine.network, r->person.profile, r->batch, exit);
         if (status != EXN_OK) return status;
         status =
             exn_engine_plan(&engine.plan, r->tool, engine.network.graph, &model->kernels, engine.network.logits, 1);
@@ -51,17 +51,17 @@ static exn_status open_network(running *r) {
         return exn_tool_usage(r->tool, "--exit needs --profile");
     size_t exit = 0;
     if (profile != NULL) {
-        EXN_TRY(exn_session_open(&r->session, r->tool, profile, model_path));
-        const size_t last = r->session.profile->exit_count - 1;
+        EXN_TRY(exn_person_open(&r->person, r->tool, profile, model_path));
+        const size_t last = r->person.profile->exit_count - 1;
         exit = last;
         if (!exn_args_count(&exit, r->tool->args, "exit", 0, last)) return EXN_E_INVALID;
     } else {
         const exn_shape *shape = exn_npy_shape(r->input);
         const exn_model_options options = {
             .struct_size = sizeof options, .height = shape->dim[2], .width = shape->dim[3]};
-        EXN_TRY(exn_model_open(&r->session.model, r->tool->ctx, model_path, &options));
+        EXN_TRY(exn_model_open(&r->person.model, r->tool->ctx, model_path, &options));
     }
-    const exn_model *model = r->session.model;
+    const exn_model *model = r->person.model;
     const exn_shape *shape = exn_npy_shape(r->input);
     if (shape->dim[1] != model->channels || shape->dim[2] != model->height || shape->dim[3] != model->width)
         return exn_fail(r->tool->ctx, EXN_E_SHAPE, "%s: samples are %zux%zux%zu, the network takes %zux%zux%zu",
@@ -72,7 +72,7 @@ static exn_status open_network(running *r) {
 
 /* A batch at a time; the last one is filled up with its own first sample, whose further answers are dropped. */
 static exn_status run_batches(running *r, exn_npy_writer *output) {
-    const exn_model *model = r->session.model;
+    const exn_model *model = r->person.model;
     const size_t sample = model->channels * model->height * model->width, classes = model->classes;
     float *in = exn_malloc(r->tool->ctx, r->batch * sample, sizeof *in);
     float *logits = exn_malloc(r->tool->ctx, r->batch * classes, sizeof *logits);
@@ -93,7 +93,7 @@ static exn_status run_batches(running *r, exn_npy_writer *output) {
 }
 
 static exn_status write_output(running *r, const char *path) {
-    const size_t dims[2] = {r->samples, r->session.model->classes};
+    const size_t dims[2] = {r->samples, r->person.model->classes};
     const exn_shape shape = exn_shape_of(2, dims);
     exn_npy_writer *output = NULL;
     EXN_TRY(exn_npy_writer_open(&output, r->tool->ctx, path, EXN_F32, &shape));
@@ -117,11 +117,11 @@ static exn_status run(exn_tool *tool) {
         json_t *report = exn_report_create("run");
         exn_report_text(report, "output", path);
         exn_report_count(report, "samples", r.samples);
-        exn_report_count(report, "classes", r.session.model->classes);
+        exn_report_count(report, "classes", r.person.model->classes);
         status = exn_report_print(report, tool, false);
     }
     exn_engine_close(&r.engine);
-    exn_session_close(&r.session);
+    exn_person_close(&r.person);
     exn_npy_close(r.input);
     return status;
 }

@@ -117,28 +117,28 @@ static const uint8_t *pixels_at(const exn_dataset *data, size_t index, size_t *b
     return (const uint8_t *)data->pixels.data + index * *bytes;
 }
 
-static exn_status read_tensor(exn_sample *out, exn_dataset *data, size_t index) {
+static exn_status read_tensor(exn_datum *out, exn_dataset *data, size_t index) {
     const exn_shape *shape = exn_npy_shape(data->tensors);
     const size_t count = shape->dim[1] * shape->dim[2] * shape->dim[3];
     if (data->values == NULL) data->values = exn_malloc(data->ctx, count, sizeof *data->values);
     if (data->values == NULL) return EXN_E_NOMEM;
     EXN_TRY(exn_npy_read(data->tensors, data->values, index * count, count));
-    *out = (exn_sample){.chw = data->values, .c = shape->dim[1], .h = shape->dim[2], .w = shape->dim[3]};
+    *out = (exn_datum){.chw = data->values, .c = shape->dim[1], .h = shape->dim[2], .w = shape->dim[3]};
     return EXN_OK;
 }
 
-exn_status exn_dataset_read(exn_sample *out, exn_dataset *data, size_t index) {
+exn_status exn_dataset_read(exn_datum *out, exn_dataset *data, size_t index) {
     if (data->tensors != NULL) return read_tensor(out, data, index);
     if (data->files != NULL) {
         exn_picture_free(&data->picture, data->ctx);
         EXN_TRY(exn_picture_load(&data->picture, data->ctx, data->files[index]));
-        *out = (exn_sample){.image = exn_picture_view(&data->picture)};
+        *out = (exn_datum){.image = exn_picture_view(&data->picture)};
         return EXN_OK;
     }
     size_t bytes = 0;
     const uint8_t *pixels = pixels_at(data, index, &bytes);
     const exn_shape *shape = &data->pixels.shape;
-    *out = (exn_sample){.image = {pixels, shape->dim[2], shape->dim[1], shape->rank == 4 ? 3 : 1, 0}};
+    *out = (exn_datum){.image = {pixels, shape->dim[2], shape->dim[1], shape->rank == 4 ? 3 : 1, 0}};
     return EXN_OK;
 }
 
@@ -152,7 +152,7 @@ exn_status exn_dataset_hash(uint64_t *out, exn_dataset *data, size_t index) {
         return EXN_OK;
     }
     if (data->tensors != NULL) {
-        exn_sample sample;
+        exn_datum sample;
         EXN_TRY(read_tensor(&sample, data, index));
         *out = exn_hash64(sample.chw, sample.c * sample.h * sample.w * sizeof *sample.chw, 0);
         return EXN_OK;

@@ -26,12 +26,12 @@ int64_t exn_dataset_label(const exn_dataset *data, size_t index);
 const char *exn_dataset_name(exn_dataset *data, size_t index);
 
 /* One sample: pixels, or values that are ready for the network. Owned by the data set, valid until the next read. */
-typedef struct exn_sample {
+typedef struct exn_datum {
     exn_image image;  /* pixels NULL: a tensor */
     const float *chw; /* NULL: an image */
     size_t c, h, w;   /* of the tensor */
-} exn_sample;
-exn_status exn_dataset_read(exn_sample *out, exn_dataset *data, size_t index);
+} exn_datum;
+exn_status exn_dataset_read(exn_datum *out, exn_dataset *data, size_t index);
 /* Of a sample's content as stored, for splits that do not depend on names or order. */
 exn_status exn_dataset_hash(uint64_t *out, exn_dataset *data, size_t index);
 

@@ -1,36 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Sessions, engines and feeders: from files to something that runs. */
+ * Persons, engines and feeders: from files to something that runs. */
 #include "tools/engine.h"
 
 #include <limits.h>
 #include <string.h>
 
-exn_status exn_session_open(exn_session *out, exn_tool *tool, const char *profile_path, const char *model_path) {
+exn_status exn_person_open(exn_person *out, exn_tool *tool, const char *profile_path, const char *model_path) {
     char named[PATH_MAX];
     if (model_path == NULL) {
         EXN_TRY(exn_profile_model_path(named, sizeof named, tool->ctx, profile_path));
         model_path = named;
     }
-    exn_session session = {0};
-    EXN_TRY(exn_model_open(&session.model, tool->ctx, model_path, NULL));
-    const exn_status status = exn_profile_open(&session.profile, session.model, profile_path, NULL);
+    exn_person person = {0};
+    EXN_TRY(exn_model_open(&person.model, tool->ctx, model_path, NULL));
+    const exn_status status = exn_profile_open(&person.profile, person.model, profile_path, NULL);
     if (status != EXN_OK) {
-        exn_session_close(&session);
+        exn_person_close(&person);
         return status;
     }
-    *out = session;
+    *out = person;
     return EXN_OK;
 }
 
-void exn_session_close(exn_session *session) {
-    exn_profile_destroy(session->profile);
-    exn_model_destroy(session->model);
-    *session = (exn_session){0};
+void exn_person_close(exn_person *person) {
+    exn_profile_destroy(person->profile);
+    exn_model_destroy(person->model);
+    *person = (exn_person){0};
 }
 
-exn_status exn_session_data(exn_dataset **out, exn_tool *tool, const exn_session *session, const char *path) {
-    return exn_dataset_open(out, tool->ctx, path, (const char *const *)session->profile->classes,
-                            session->profile->class_count);
+exn_status exn_person_data(exn_dataset **out, exn_tool *tool, const exn_person *person, const char *path) {
+    return exn_dataset_open(out, tool->ctx, path, (const char *const *)person->profile->classes,
+                            person->profile->class_count);
 }
 
 exn_status exn_engine_plan(exn_plan **out, exn_tool *tool, const exn_graph *graph, const exn_kernel_set *kernels,
@@ -102,7 +102,7 @@ void exn_feeder_close(exn_feeder *feeder) {
 exn_status exn_feeder_prepare(exn_feeder *feeder, exn_dataset *data, size_t index) {
     const exn_model *model = feeder->profile->model;
     const size_t pixels = model->height * model->width;
-    exn_sample sample;
+    exn_datum sample;
     EXN_TRY(exn_dataset_read(&sample, data, index));
     if (sample.chw != NULL) {
         if (sample.c != model->channels || sample.h != model->height || sample.w != model->width)

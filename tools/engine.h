@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A profile, or a part of it, ready to run: network, plan and memory in one; and a person's session on disk. */
+ * A profile, or a part of it, ready to run: network, plan and memory in one. */
 #ifndef EXN_TOOLS_ENGINE_H
 #define EXN_TOOLS_ENGINE_H
 
@@ -8,15 +8,15 @@
 #include "train/profile.h"
 
 /* A profile and the model it names, from files. */
-typedef struct exn_session {
+typedef struct exn_person {
     exn_model *model;
     exn_profile *profile;
-} exn_session;
+} exn_person;
 /* model_path NULL: the network that the profile names. */
-exn_status exn_session_open(exn_session *out, exn_tool *tool, const char *profile_path, const char *model_path);
-void exn_session_close(exn_session *session);
+exn_status exn_person_open(exn_person *out, exn_tool *tool, const char *profile_path, const char *model_path);
+void exn_person_close(exn_person *person);
 /* DATA with the profile's classes. */
-exn_status exn_session_data(exn_dataset **out, exn_tool *tool, const exn_session *session, const char *path);
+exn_status exn_person_data(exn_dataset **out, exn_tool *tool, const exn_person *person, const char *path);
 
 typedef struct exn_engine {
     exn_context *ctx;

@@ -5,6 +5,22 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "train/loop.h"
+
+/* How often training passes over all samples, for the head that does so most often. */
+static size_t count_epochs(const exn_job *job) {
+    const exn_profile *profile = job->person.profile;
+    const size_t samples = job->labelled + job->unlabelled_used;
+    size_t most = 0;
+    for (size_t i = 0; i < profile->exit_count && samples > 0; i++) {
+        const exn_fit_options fit = exn_fit_defaults(profile->exits[i].head.kind, samples);
+        const size_t batch = fit.batch < samples ? fit.batch : samples;
+        const size_t epochs = (fit.steps * batch + samples - 1) / samples;
+        if (epochs > most) most = epochs;
+    }
+    return most;
+}
+
 /* Figures on samples that the exits learnt from would flatter them. Where nothing was held out, an exit's accuracy is the
  * trainer's out-of-fold one, and the policy's is unknown. */
 static void replace_by_folds(exn_figures *figures, const exn_profile *profile) {
@@ -19,7 +35,7 @@ static void replace_by_folds(exn_figures *figures, const exn_profile *profile) {
 }
 
 exn_status exn_job_measure(json_t **out, exn_job *job, const char *when) {
-    const exn_profile *profile = job->session.profile;
+    const exn_profile *profile = job->person.profile;
     const bool split = job->held_count > 0;
     exn_figures figures = {0};
     EXN_TRY(exn_figures_measure(&figures, job->tool, profile, job->data, split ? job->held : NULL, job->skip_bad));
@@ -57,7 +73,7 @@ static json_t *exits_report(const exn_profile *profile) {
 }
 
 static exn_status print_json(exn_job *job) {
-    const exn_profile *profile = job->session.profile;
+    const exn_profile *profile = job->person.profile;
     json_t *report = exn_report_create("personalise"), *seconds = json_object();
     exn_report_text(report, "profile", job->path);
     exn_report_count(report, "labelled", job->labelled);
@@ -71,6 +87,7 @@ static exn_status print_json(exn_job *job) {
     exn_report_real(report, "peak_rss_mb", exn_report_peak_rss_mb());
     exn_report_count(report, "cache_bytes", job->cache_bytes);
     exn_report_count(report, "estimated_bytes", job->estimate.peak_bytes);
+    exn_report_count(report, "epochs", count_epochs(job));
     exn_report_count(report, "steps", job->steps);
     exn_report_text(report, "costs", profile->costs != NULL ? profile->costs : "none");
     json_object_set_new(report, "exits", exits_report(profile));
@@ -80,7 +97,7 @@ static exn_status print_json(exn_job *job) {
 }
 
 static void print_text(const exn_job *job) {
-    const exn_profile *profile = job->session.profile;
+    const exn_profile *profile = job->person.profile;
     printf("%s: %zu labelled and %zu unlabelled samples; extracted in %.1f s, trained in %.1f s\n", job->path,
            job->labelled, job->unlabelled_used, job->extract_s, job->train_s);
     for (size_t i = 0; i < profile->exit_count; i++)

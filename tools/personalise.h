@@ -12,13 +12,12 @@ typedef struct exn_job {
     exn_tool *tool;
     const char *path;     /* of the profile */
     char cache[PATH_MAX]; /* of the features, beside it */
-    exn_session session;
+    exn_person person;
     exn_dataset *data, *unlabelled; /* the second may be NULL */
     exn_trainer *trainer;
     bool *held; /* [samples of data]: kept away from the trainer */
     bool measure, skip_bad, resume, keep_cache;
     size_t held_count; /* 0: figures are out-of-fold */
-    bool was_personal; /* the profile had learnt before */
     size_t labelled, unlabelled_used, to_add, added, steps;
     double extract_s, train_s, total_s;
     uint64_t cache_bytes;
