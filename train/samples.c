@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TWIN_COSINE 0.6
+/* Features that tell few classes apart, or few features, put all of a class above the first cosine: then a stricter one. */
+static const double twin_cosines[] = {0.6, 0.7, 0.8, 0.9, 0.95, 0.98};
+enum { TWIN_COSINES = sizeof twin_cosines / sizeof *twin_cosines, TWINS_ALLOWED = 8 };
 
 static int by_content(const void *a, const void *b) {
     const exn_sample *x = a, *y = b;
@@ -59,19 +61,38 @@ static size_t root_of(const size_t *group, size_t i) {
     return i;
 }
 
-exn_status exn_samples_group(size_t *group, exn_context *ctx, const exn_f32_vector *vector, float *rows, size_t count,
-                             size_t features) {
-    if (!features) return exn_fail(ctx, EXN_E_INVALID, "samples without features");
-    standardise_rows(vector, rows, count, features);
+/* Links pairs above the cosine; group[i] becomes the least index of what they connect. Returns the largest group's size. */
+static size_t connect(size_t *group, size_t *size, const exn_f32_vector *vector, const float *rows, size_t count,
+                      size_t features, double cosine) {
     for (size_t i = 0; i < count; i++) {
         group[i] = i;
         for (size_t j = 0; j < i; j++) {
-            if ((double)vector->dot(features, rows + i * features, rows + j * features) <= TWIN_COSINE) continue;
+            if ((double)vector->dot(features, rows + i * features, rows + j * features) <= cosine) continue;
             const size_t a = root_of(group, i), b = root_of(group, j);
             group[a < b ? b : a] = a < b ? a : b;
         }
     }
-    for (size_t i = 0; i < count; i++) group[i] = root_of(group, i);
+    size_t largest = 0;
+    memset(size, 0, count * sizeof *size);
+    for (size_t i = 0; i < count; i++) {
+        group[i] = root_of(group, i);
+        if (++size[group[i]] > largest) largest = size[group[i]];
+    }
+    return largest;
+}
+
+exn_status exn_samples_group(size_t *group, exn_context *ctx, const exn_f32_vector *vector, float *rows, size_t count,
+                             size_t features) {
+    if (!features) return exn_fail(ctx, EXN_E_INVALID, "samples without features");
+    size_t *size = exn_calloc(ctx, count, sizeof *size);
+    if (!size) return EXN_E_NOMEM;
+    standardise_rows(vector, rows, count, features);
+    const size_t allowed = count / 10 > TWINS_ALLOWED ? count / 10 : TWINS_ALLOWED;
+    size_t largest = SIZE_MAX;
+    for (size_t i = 0; i < TWIN_COSINES && largest > allowed; i++)
+        largest = connect(group, size, vector, rows, count, features, twin_cosines[i]);
+    for (size_t i = 0; i < count && largest > allowed; i++) group[i] = i;
+    exn_free(ctx, size);
     return EXN_OK;
 }
 

@@ -20,7 +20,9 @@ size_t exn_samples_settle(exn_sample *samples, size_t count);
 /* How many folds this many samples are judged by: 0 (one sample cannot be judged), 2, 3 or 5. */
 size_t exn_fold_count(size_t samples);
 /* Near twins: samples whose features (count rows of `features`, overwritten) have a cosine above 0.6 once standardised
- * over the rows, and what they connect. group[i] is the least index of i's group. */
+ * over the rows, and what they connect. group[i] is the least index of i's group. Where that makes a group of more than
+ * a tenth of the samples (and more than eight), it is a class rather than twins, and a fold that held all of it would judge
+ * exits on what they never saw: then 0.7, 0.8 ... 0.98, and at last no groups. */
 exn_status exn_samples_group(size_t *group, exn_context *ctx, const exn_f32_vector *vector, float *rows, size_t count,
                              size_t features);
 /* fold[i] < folds: twins share a fold, each class is spread as evenly as that allows; EXN_UNLABELLED counts as a class. */
