@@ -53,20 +53,16 @@ int main(int argc, char **argv) {
     must(exn_profile_save(me, argv[2]), ctx);
     must(exn_runner_create(&runner, me, NULL), ctx);
 
-    size_t right = 0;
-    for (size_t i = 0; i < PICTURES; i++) {
+    for (size_t i = 0; i < CLASSES; i++) {
         const exn_image picture = draw(i);
         exn_answer answer = {.struct_size = sizeof answer};
         must(exn_runner_classify(runner, &picture, &answer), ctx);
-        right += answer.label == i % CLASSES;
-        if (i < CLASSES)
-            printf("picture %zu: class %zu, confidence %.3f, left at exit %zu after %.2f ms\n", i, answer.label,
-                   (double)answer.confidence, answer.exit, answer.infer_ms);
+        printf("picture %zu: class %zu, confidence %.3f, left at exit %zu after %.2f ms\n", i, answer.label,
+               (double)answer.confidence, answer.exit, answer.infer_ms);
     }
-    printf("%zu of %d right\n", right, PICTURES);
     exn_runner_destroy(runner);
     exn_profile_destroy(me);
     exn_model_destroy(network);
     exn_context_destroy(ctx);
-    return right > PICTURES / 2 ? 0 : 1; /* the network knew none of these classes */
+    return 0;
 }

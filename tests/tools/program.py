@@ -77,21 +77,56 @@ def png(path, width, height, rows, colour=0, depth=8):
     return path
 
 
-def picture(label, rng, side=28):
-    """Stripes whose width tells the label, with noise."""
-    width, shift, slope = 2 + label, rng.randrange(8), rng.choice((0, 1))
-    return bytes(min(255, max(0, (200 if (x + slope * y + shift) // width % 2 else 40) + rng.randrange(-30, 30)))
-                 for y in range(side) for x in range(side))
+def picture(rng, side=28):
+    """Two or three grey rectangles on black."""
+    rows = [0] * (side * side)
+    for _ in range(rng.choice((2, 3))):
+        left, top = rng.randrange(2, 16), rng.randrange(16)
+        width, height, grey = rng.randrange(4, 20), rng.randrange(4, 24), rng.randrange(90, 256)
+        for y in range(top, min(side, top + height)):
+            for x in range(left, min(side, left + width)):
+                rows[y * side + x] = grey
+    return bytes(rows)
+
+
+def dim(pixels, rng):
+    """The same picture through a camera with less light and some noise."""
+    return bytes(min(255, max(0, int(0.6 * v) + rng.randrange(-5, 6))) for v in pixels)
+
+
+def write_idx(folder, name, images, labels):
+    """Writes NAME-images-idx3-ubyte and NAME-labels-idx1-ubyte; returns the first one's path."""
+    path = folder / f"{name}-images-idx3-ubyte"
+    path.write_bytes(struct.pack(">IIII", 0x803, len(images), 28, 28) + b"".join(images))
+    (folder / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, len(labels)) + bytes(labels))
+    return path
 
 
 def idx_pair(folder, name, labels, seed=1):
-    """Writes NAME-images-idx3-ubyte and NAME-labels-idx1-ubyte; returns the first one's path."""
+    """Pictures that have nothing to do with their labels."""
     rng = random.Random(seed)
-    images = b"".join(picture(label, rng) for label in labels)
-    path = folder / f"{name}-images-idx3-ubyte"
-    path.write_bytes(struct.pack(">IIII", 0x803, len(labels), 28, 28) + images)
-    (folder / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, len(labels)) + bytes(labels))
-    return path
+    return write_idx(folder, name, [picture(rng) for _ in labels], labels)
+
+
+def person(folder, sizes, seed=1):
+    """Data sets of these sizes: the true class of a picture is the network's answer before the dim camera took it. Of
+    the four classes that are answered most often."""
+    rng = random.Random(seed)
+    wanted = sum(sizes.values())
+    clean = [picture(rng) for _ in range(wanted * 4 // 3 + 50)]
+    npy(folder / "clean.npy", (len(clean), 1, 28, 28), [v / 255 for pixels in clean for v in pixels])
+    subprocess.run([PROGRAM, "run", NETWORK, folder / "clean.npy", "-o", folder / "answers.npy"], check=True)
+    logits = read_npy(folder / "answers.npy")[1]
+    labels = [max(range(10), key=lambda c, i=i: logits[i * 10 + c]) for i in range(len(clean))]
+    classes = sorted(set(labels), key=labels.count)[-4:]
+    mine = [(dim(pixels, rng), label) for pixels, label in zip(clean, labels) if label in classes]
+    paths, begin = [], 0
+    for name, size in sizes.items():
+        part = mine[begin:begin + size]
+        assert len(part) == size, "too few pictures"
+        paths.append(write_idx(folder, name, [pixels for pixels, _ in part], [label for _, label in part]))
+        begin += size
+    return paths
 
 
 def npy(path, shape, values, kind="<f4"):

@@ -73,7 +73,7 @@ class Photos(Case):
     def test_kinds(self):
         """Grey, RGB, RGBA and 16 bits of the same picture get the same answer."""
         me = self.attach()
-        grey = picture(3, random.Random(1))
+        grey = picture(random.Random(1))
         files = [png(self.folder / "grey.png", 28, 28, grey),
                  png(self.folder / "rgb.png", 28, 28, bytes(v for v in grey for _ in range(3)), colour=2),
                  png(self.folder / "rgba.png", 28, 28, bytes(b for v in grey for b in (v, v, v, 255)), colour=6),
@@ -90,11 +90,12 @@ class DataSets(Case):
         data.mkdir()
         self.fails("evaluate", me, data, says="no photos")
         (data / "boat").mkdir()
-        self.fails("evaluate", me, data, says="no photos")
+        self.fails("evaluate", me, data, says="no class 'boat'")
         png(data / "boat" / "1.png", 28, 28, bytes(784))
         self.fails("evaluate", me, data, says="no class 'boat'")
         (data / "boat").rename(data / "kind2")
         self.assertIn("1 samples", self.works("evaluate", me, data))
+        (data / "kind3").mkdir()
         (data / "kind2" / "0.jpg").write_bytes(b"no photo")
         self.fails("evaluate", me, data, says="0.jpg")
         done = self.run_program("evaluate", me, data, "--skip-bad")
@@ -137,7 +138,7 @@ class DataSets(Case):
         self.fails("evaluate", me, npy(path, (2, 1, 28, 28), bad), says="not finite")
         self.fails("run", NETWORK, path, "-o", self.folder / "out.npy", says="not finite")
         self.assertFalse((self.folder / "out.npy").exists())
-        self.fails("run", NETWORK, npy(path, (2, 1, 14, 56), good), "-o", self.folder / "out.npy", says="1x14x56")
+        self.fails("run", NETWORK, npy(path, (2, 1, 14, 56), good), "-o", self.folder / "out.npy", says="14x56")
         self.fails("evaluate", me, npy(path, (2, 1, 14, 56), good), says="1x14x56")
         for header in (b"{'descr': '<f4', 'fortran_order': True, 'shape': (2,1,28,28)}",
                        b"{'descr': '>f4', 'fortran_order': False, 'shape': (2,1,28,28)}",

