@@ -112,7 +112,11 @@ void kc_test_dwconv(const exn_kernel_set *set); /* NULL: generic */
 void kc_test_vector(const exn_kernel_set *set); /* NULL: generic */
 void kc_test_pack(const exn_kernel_set *set);
 void kc_test_driver(const exn_kernel_set *set, exn_context *ctx);
+/* pools by thread count, [1] NULL: pooling, softmax, linear layers and the gradients that heads need. */
 #define KC_PARTS_MAX 3u
+void kc_test_layers(const exn_kernel_set *set, exn_pool *const pools[KC_PARTS_MAX + 1]);
+/* Over complete sets of this CPU, the fused ones only: one hash an operation. */
+void kc_test_consistency(const exn_kernel_set *sets, size_t count);
 void kc_bench(const exn_kernel_set *sets, size_t count);
 
 #endif

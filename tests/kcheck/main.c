@@ -166,6 +166,7 @@ static void run_round(const exn_kernel_set *sets, const exn_kernel_set *const *c
         kc_test_pack(compiled[i]);
         kc_test_driver(&sets[i], ctx);
     }
+    kc_test_consistency(sets, count);
 }
 
 int main(int argc, char **argv) {

@@ -25,6 +25,11 @@ static struct {
     size_t all_passed, all_failed, all_skipped, all_subjects;
 } now;
 
+/* A golden file is hashes only. */
+static FILE *report_file(void) {
+    return kc_opt.write_golden ? stderr : stdout;
+}
+
 static const char *set_name(void) {
     return now.subject.set ? now.subject.set->name : "generic";
 }
@@ -45,13 +50,14 @@ static void subject_end(void) {
     now.open = false;
     if (now.passed + now.failed == 0) return;
     if (kc_opt.json)
-        printf("{\"schema\":\"exeunt.kcheck/"
-               "1\",\"set\":\"%s\",\"kernel\":\"%s\",\"tests\":%zu,\"passed\":%zu,\"failed\":%zu}\n",
-               set_name(), now.subject.kernel, now.tests, now.passed, now.failed);
+        fprintf(report_file(),
+                "{\"schema\":\"exeunt.kcheck/"
+                "1\",\"set\":\"%s\",\"kernel\":\"%s\",\"tests\":%zu,\"passed\":%zu,\"failed\":%zu}\n",
+                set_name(), now.subject.kernel, now.tests, now.passed, now.failed);
     else
-        printf("%-4s %-10s %-28s %3zu tests %8zu cases %6zu failed\n", now.failed ? "FAIL" : "ok", set_name(),
-               now.subject.kernel, now.tests, now.passed + now.failed, now.failed);
-    fflush(stdout);
+        fprintf(report_file(), "%-4s %-10s %-28s %3zu tests %8zu cases %6zu failed\n", now.failed ? "FAIL" : "ok",
+                set_name(), now.subject.kernel, now.tests, now.passed + now.failed, now.failed);
+    fflush(report_file());
     now.all_passed += now.passed;
     now.all_failed += now.failed;
     now.all_subjects++;
@@ -118,9 +124,9 @@ void kc_skip(const char *format, ...) {
     subject_end();
     va_start(arguments, format);
     if (!kc_opt.json) {
-        printf("skip ");
-        vprintf(format, arguments);
-        putchar('\n');
+        fprintf(report_file(), "skip ");
+        vfprintf(report_file(), format, arguments);
+        fprintf(report_file(), "\n");
     }
     va_end(arguments);
     now.all_skipped++;
@@ -130,10 +136,11 @@ int kc_report(void) {
     subject_end();
     alarm(0);
     if (kc_opt.json)
-        printf("{\"schema\":\"exeunt.kcheck/1\",\"passed\":%zu,\"failed\":%zu,\"skipped\":%zu}\n", now.all_passed,
-               now.all_failed, now.all_skipped);
+        fprintf(report_file(), "{\"schema\":\"exeunt.kcheck/1\",\"passed\":%zu,\"failed\":%zu,\"skipped\":%zu}\n",
+                now.all_passed, now.all_failed, now.all_skipped);
     else
-        printf("%zu passed, %zu failed, %zu skipped\n", now.all_passed, now.all_failed, now.all_skipped);
+        fprintf(report_file(), "%zu passed, %zu failed, %zu skipped\n", now.all_passed, now.all_failed,
+                now.all_skipped);
     if (now.all_subjects == 0 && now.all_skipped == 0) fprintf(stderr, "kcheck: nothing matches --set and --fn\n");
     return now.all_failed || (now.all_subjects == 0 && now.all_skipped == 0);
 }

@@ -238,6 +238,7 @@ void kc_test_driver(const exn_kernel_set *set, exn_context *ctx) {
     if (kc_subject_begin(set, "driver.gemm") && kc_test("K6_products")) test_products(set);
     if (kc_subject_begin(set, "driver.conv") && kc_test("K6_convolutions")) test_convs(set);
 
+    kc_test_layers(set, pools);
     for (size_t threads = 2; threads <= KC_PARTS_MAX; threads++) {
         exn_pool_destroy(pools[threads]);
         pools[threads] = NULL;
