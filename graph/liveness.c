@@ -2,14 +2,15 @@
  * Liveness over the schedule, in-place results, and the arena. */
 #include "graph/liveness.h"
 
-uint32_t exn_buffer_root(const exn_plan *plan, uint32_t buffer) {
+/* The buffer that this one was merged into. */
+static uint32_t root_of(const exn_plan *plan, uint32_t buffer) {
     while (plan->buffers[buffer].same_as != buffer) buffer = plan->buffers[buffer].same_as;
     return buffer;
 }
 
 static void touch(exn_plan *plan, const exn_operand *operand, size_t step) {
     if (operand->constant || operand->buffer == EXN_NO_BUFFER) return;
-    exn_buffer *buffer = &plan->buffers[exn_buffer_root(plan, operand->buffer)];
+    exn_buffer *buffer = &plan->buffers[root_of(plan, operand->buffer)];
     if (!buffer->used || step < buffer->first) buffer->first = step;
     if (!buffer->used || step > buffer->last) buffer->last = step;
     buffer->used = true;
@@ -48,14 +49,14 @@ static bool may_overwrite(const exn_plan *plan, size_t s, size_t i) {
     const exn_step *step = &plan->steps[s];
     const exn_operand *in = &step->in[i];
     if (!(step->in_place & (1u << i)) || in->constant || in->buffer == EXN_NO_BUFFER) return false;
-    const uint32_t root = exn_buffer_root(plan, in->buffer);
+    const uint32_t root = root_of(plan, in->buffer);
     const exn_buffer *buffer = &plan->buffers[root];
     if (buffer->last != s || buffer->taken_after > s || buffer->bytes != plan->buffers[step->out.buffer].bytes)
         return false;
     for (size_t k = 0; k < EXN_STEP_INPUTS; k++) {
         const exn_operand *other = &step->in[k];
-        const bool shares = k != i && !other->constant && other->buffer != EXN_NO_BUFFER &&
-                            exn_buffer_root(plan, other->buffer) == root;
+        const bool shares =
+            k != i && !other->constant && other->buffer != EXN_NO_BUFFER && root_of(plan, other->buffer) == root;
         if (shares && !(step->in_place & (1u << k))) return false;
     }
     return true;
@@ -66,7 +67,7 @@ static void merge_in_place(exn_plan *plan) {
         const exn_step *step = &plan->steps[s];
         for (size_t i = 0; i < EXN_STEP_INPUTS; i++) {
             if (!may_overwrite(plan, s, i)) continue;
-            const uint32_t root = exn_buffer_root(plan, step->in[i].buffer);
+            const uint32_t root = root_of(plan, step->in[i].buffer);
             plan->buffers[step->out.buffer].same_as = root;
             plan->buffers[root].last = plan->buffers[step->out.buffer].last;
             plan->buffers[root].taken_after = plan->buffers[step->out.buffer].taken_after;
@@ -111,7 +112,7 @@ static void sum_live_bytes(exn_plan *plan, const exn_interval *intervals, size_t
 static void resolve(exn_plan *plan, exn_operand *operand, size_t step) {
     (void)step;
     if (!operand->constant && operand->buffer != EXN_NO_BUFFER)
-        operand->offset = plan->buffers[exn_buffer_root(plan, operand->buffer)].offset;
+        operand->offset = plan->buffers[root_of(plan, operand->buffer)].offset;
 }
 
 exn_status exn_plan_layout(exn_plan *plan) {

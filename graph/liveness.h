@@ -8,7 +8,5 @@
 /* Fills in first and last of the buffers, merges in-place results into their inputs, assigns the arena and writes
  * offsets into every operand and workspace. Steps and outputs must be complete. */
 exn_status exn_plan_layout(exn_plan *plan);
-/* The buffer that this one was merged into. */
-uint32_t exn_buffer_root(const exn_plan *plan, uint32_t buffer);
 
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Blocks in strips: the bits of three separate convolutions, for every kind of block, batch and number of threads. */
-#include "graph/liveness.h"
 #include "graph/step.h"
 #include "tests/unit/check_graph.h"
 #include "tests/unit/unit.h"
