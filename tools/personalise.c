@@ -13,7 +13,7 @@ static size_t count_epochs(const exn_job *job) {
     const size_t samples = job->labelled + job->unlabelled_used;
     size_t most = 0;
     for (size_t i = 0; i < profile->exit_count && samples > 0; i++) {
-        const exn_fit_options fit = exn_fit_defaults(profile->exits[i].head.kind, samples);
+        const exn_fit_options fit = exn_fit_defaults(&profile->exits[i].head, samples);
         const size_t batch = fit.batch < samples ? fit.batch : samples;
         const size_t epochs = (fit.steps * batch + samples - 1) / samples;
         if (epochs > most) most = epochs;

@@ -36,7 +36,7 @@ void exn_head_reset(exn_head *head, uint64_t seed, size_t exit) {
 }
 
 exn_status exn_head_copy(exn_head *out, exn_context *ctx, const exn_head *head) {
-    exn_head copy = *head;
+    exn_head copy = {.kind = head->kind, .c = head->c, .h = head->h, .w = head->w, .classes = head->classes};
     EXN_TRY(exn_head_allocate(&copy, ctx));
     for (int which = 0; which < EXN_HEAD_TENSORS; which++) {
         exn_shape shape;

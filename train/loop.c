@@ -13,6 +13,9 @@
 #define MOMENTUM 0.1f
 #define VECTOR_BATCH 1024u
 #define CONV_BATCH 32u
+#define RATE_FEATURES 1500.0
+/* Features that hardly move among these samples may do so among others: they are not blown up beyond ten times. */
+#define LEAST_VARIANCE 0.01
 
 struct exn_fit {
     exn_context *ctx;
@@ -37,18 +40,25 @@ struct exn_fit {
     bool loaded; /* the whole set is one batch and stays in place */
 };
 
-exn_fit_options exn_fit_defaults(exn_head_kind kind, size_t count) {
-    exn_fit_options options = {.temperature = 1.0f, .rate = 1e-3, .decay = 1.0, .steps = 200, .batch = VECTOR_BATCH};
-    if (kind == EXN_HEAD_CLASSIFIER) {
+exn_fit_options exn_fit_defaults(const exn_head *head, size_t count) {
+    const double features = (double)exn_head_features(head);
+    /* Adam moves every weight equally far, so the fewer there are, the farther each has to go. */
+    exn_fit_options options = {.temperature = 1.0f,
+                               .rate = 1e-3 * sqrt(RATE_FEATURES / features),
+                               .decay = 1.0,
+                               .steps = 200,
+                               .batch = VECTOR_BATCH};
+    if (head->kind == EXN_HEAD_CLASSIFIER) {
         options.decay = 0;
         options.steps = 80;
     }
-    if (kind == EXN_HEAD_CONV) {
+    if (head->kind == EXN_HEAD_CONV) {
         options.rate = 3e-3;
         options.batch = CONV_BATCH;
     }
     /* Beyond one batch, every sample is still seen as often as in the full-batch case. */
-    if (count > options.batch && kind != EXN_HEAD_CONV) options.steps *= (count + options.batch - 1) / options.batch;
+    if (count > options.batch && head->kind != EXN_HEAD_CONV)
+        options.steps *= (count + options.batch - 1) / options.batch;
     return options;
 }
 
@@ -229,13 +239,32 @@ static exn_status measure_statistics(exn_fit *fit) {
         for (size_t j = 0; status == EXN_OK && j < features; j++)
             square[j] += ((double)row[j] - sum[j]) * ((double)row[j] - sum[j]) / (double)n;
     }
+    double mean_square = 0;
+    for (size_t j = 0; status == EXN_OK && j < features; j++) mean_square += square[j] / (double)features;
     for (size_t j = 0; status == EXN_OK && j < features; j++) {
+        const double floor = (double)NORM_EPSILON + LEAST_VARIANCE * mean_square;
         fit->head->tensor[EXN_HEAD_MEAN][j] = (float)sum[j];
-        fit->head->tensor[EXN_HEAD_INV_STD][j] = (float)(1.0 / sqrt(square[j] + (double)NORM_EPSILON));
+        fit->head->tensor[EXN_HEAD_INV_STD][j] = (float)(1.0 / sqrt(square[j] + floor));
     }
     exn_free(ctx, row);
     exn_free(ctx, sum);
     return status;
+}
+
+/* The network's own layer reads raw features. Over standardised ones it computes the same with W / inv_std and
+ * b + W * mean; `back` undoes that. The head keeps its convention: mean 0, inv_std 1. */
+static void restate_classifier(exn_head *head, const float *mean, const float *inv_std, bool back) {
+    for (size_t j = 0; j < head->classes; j++) {
+        float *weight = head->tensor[EXN_HEAD_FC_WEIGHT] + j * head->c;
+        double shift = 0;
+        for (size_t i = 0; i < head->c; i++) {
+            const double raw = back ? (double)weight[i] * (double)inv_std[i] : (double)weight[i];
+            shift += raw * (double)mean[i];
+            weight[i] = (float)(back ? raw : raw / (double)inv_std[i]);
+        }
+        float *bias = &head->tensor[EXN_HEAD_FC_BIAS][j];
+        *bias = (float)((double)*bias + (back ? -shift : shift));
+    }
 }
 
 static exn_status set_statistics(exn_fit *fit) {
@@ -245,7 +274,9 @@ static exn_status set_statistics(exn_fit *fit) {
             fit->variance[i] = 1.0f / (inv_std[i] * inv_std[i]) - NORM_EPSILON;
         return EXN_OK;
     }
-    if (!fit->options.keep_statistics) EXN_TRY(measure_statistics(fit));
+    EXN_TRY(measure_statistics(fit));
+    if (fit->head->kind == EXN_HEAD_CLASSIFIER)
+        restate_classifier(fit->head, fit->head->tensor[EXN_HEAD_MEAN], inv_std, false);
     memcpy(exn_tape_value(fit->tape, fit->mean), fit->head->tensor[EXN_HEAD_MEAN], fit->prefix * sizeof(float));
     memcpy(exn_tape_value(fit->tape, fit->inv_std), inv_std, fit->prefix * sizeof(float));
     return EXN_OK;
@@ -347,8 +378,16 @@ double exn_fit_loss(const exn_fit *fit) {
 }
 
 void exn_fit_finish(exn_fit *fit) {
-    if (fit->head->kind != EXN_HEAD_CONV) return;
-    float *inv_std = fit->head->tensor[EXN_HEAD_INV_STD];
-    for (size_t i = 0; i < exn_head_features(fit->head); i++)
-        inv_std[i] = (float)(1.0 / sqrt((double)fit->variance[i] + (double)NORM_EPSILON));
+    exn_head *head = fit->head;
+    float *mean = head->tensor[EXN_HEAD_MEAN], *inv_std = head->tensor[EXN_HEAD_INV_STD];
+    const size_t features = exn_head_features(head);
+    if (head->kind == EXN_HEAD_CLASSIFIER) restate_classifier(head, mean, inv_std, true);
+    for (size_t i = 0; i < features; i++) {
+        if (head->kind == EXN_HEAD_CLASSIFIER) {
+            mean[i] = 0;
+            inv_std[i] = 1;
+        } else if (head->kind == EXN_HEAD_CONV) {
+            inv_std[i] = (float)(1.0 / sqrt((double)fit->variance[i] + (double)NORM_EPSILON));
+        }
+    }
 }

@@ -21,7 +21,6 @@ typedef struct exn_fit_options {
     size_t batch;       /* at most this many samples a step */
     float temperature;  /* of the loss */
     uint64_t seed, stream;
-    bool keep_statistics; /* standardise as the head already does, instead of from these samples */
 } exn_fit_options;
 
 /* What is learned: sample i is record `record[i]` of the cache, whose floats from `first` on are the head's prefix.
@@ -33,8 +32,9 @@ typedef struct exn_fit_samples {
     const float *target;
 } exn_fit_samples;
 
-/* Steps and batch that fresh heads of this kind need for `count` samples: see README for the measurements. */
-exn_fit_options exn_fit_defaults(exn_head_kind kind, size_t count);
+/* Rate, decay, steps and batch that suit a fresh head of this kind and size, or the network's classifier, with `count` samples
+ * (AdamW): see README for the measurements. */
+exn_fit_options exn_fit_defaults(const exn_head *head, size_t count);
 /* Trains `head` in place. count >= 1; the head's tensors are the start. Takes all memory it will need. */
 exn_status exn_fit_create(exn_fit **out, exn_context *ctx, const exn_kernel_set *kernels, exn_pool *pool,
                           exn_head *head, const exn_fit_samples *samples, const exn_fit_options *options);
@@ -44,7 +44,8 @@ exn_status exn_fit_step(exn_fit *fit);
 bool exn_fit_done(const exn_fit *fit);
 /* Mean loss of the last step's batch. */
 double exn_fit_loss(const exn_fit *fit);
-/* Moves what the tape learned beside the weights (running statistics) into the head. After the last step. */
+/* Moves what the tape learned beside the weights (running statistics) into the head, and brings a classifier back to raw
+ * features. After the last step; only then the head may be used. */
 void exn_fit_finish(exn_fit *fit);
 /* Bytes that a fit will hold: arena, gradients, moments. */
 exn_status exn_fit_bytes(size_t *out, exn_context *ctx, const exn_kernel_set *kernels, const exn_head *head,

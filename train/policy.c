@@ -9,13 +9,13 @@
 #define LEAST_AGREEMENT 95u /* per cent */
 #define UNLABELLED_THRESHOLD 0.9f
 
-static const float grid[] = {0.99f, 0.975f, 0.95f, 0.925f, 0.9f, 0.875f, 0.85f, 0.8f, 0.75f, 0.7f};
+static const float grid[] = {0.99f, 0.975f, 0.95f, 0.925f, 0.9f, 0.875f, 0.85f, 0.8f, 0.75f};
 
 static float least_threshold(const exn_policy *policy) {
     if (!policy->labelled) return UNLABELLED_THRESHOLD;
-    if (policy->judged < 20) return 0.925f;
-    if (policy->judged < 50) return 0.875f;
-    return policy->judged < 100 ? 0.8f : 0.7f;
+    if (policy->judged < 20) return 0.975f;
+    if (policy->judged < 50) return 0.925f;
+    return policy->judged < 100 ? 0.85f : 0.75f;
 }
 
 static size_t where_it_leaves(const exn_evidence *e, const bool *enabled, float threshold, size_t sample) {

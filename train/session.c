@@ -79,7 +79,7 @@ static exn_status read_own(exn_session *s) {
 }
 
 static size_t job_steps(const exn_head *head, size_t count) {
-    return exn_fit_defaults(head->kind, count).steps;
+    return exn_fit_defaults(head, count).steps;
 }
 
 static exn_status begin(exn_session *s) {
@@ -168,10 +168,9 @@ static exn_status begin_job(exn_session *s) {
     EXN_TRY(start_head(&s->work, s, s->exit));
     const size_t count = gather(s);
     if (!count) return EXN_OK;
-    exn_fit_options options = exn_fit_defaults(s->work.kind, s->count);
+    exn_fit_options options = exn_fit_defaults(&s->work, s->count);
     options.seed = t->seed;
     options.stream = s->exit * (EXN_FOLDS_MAX + 1) + s->job_fold;
-    options.keep_statistics = s->work.kind == EXN_HEAD_CLASSIFIER;
     const exn_fit_samples samples = {
         .cache = t->cache, .record = s->record, .count = count, .first = t->first[s->exit], .target = s->target};
     return exn_fit_create(&s->fit, s->ctx, t->kernels, t->pool, &s->work, &samples, &options);
@@ -264,7 +263,7 @@ exn_status exn_session_estimate(uint64_t *macs, size_t *bytes, const exn_trainer
     *macs = 0;
     for (size_t e = 0; e < profile->exit_count && count; e++) {
         const exn_head *head = &profile->exits[e].head;
-        const exn_fit_options options = exn_fit_defaults(head->kind, count);
+        const exn_fit_options options = exn_fit_defaults(head, count);
         const size_t batch = count < options.batch ? count : options.batch;
         size_t fit;
         EXN_TRY(exn_fit_bytes(&fit, trainer->ctx, trainer->kernels, head, count, &options));

@@ -65,7 +65,11 @@ exn_status exn_state_write(char **out, const exn_profile *profile, const exn_ten
                   write_preprocess(&profile->preprocess), "classes", classes, "seed", seed, "labelled",
                   (json_int_t)profile->labelled, "unlabelled", (json_int_t)profile->unlabelled, "costs",
                   profile->costs ? profile->costs : "", "exits", exits, "checksums", write_checksums(tensors));
-    char *text = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    /* What cannot be JSON was left out: then nothing may be written. */
+    const json_t *checksums = json_object_get(root, "checksums");
+    const bool whole = json_array_size(classes) == profile->class_count &&
+                       json_array_size(exits) == profile->exit_count && json_object_size(checksums) == tensors->count;
+    char *text = root && whole ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
     if (!text) return exn_fail(profile->ctx, EXN_E_INVALID, "a name in the profile is not UTF-8, or memory is short");
     *out = text;
