@@ -285,7 +285,7 @@ START_TEST(real_networks) {
 END_TEST
 
 static exn_tap tap_at(double fraction) {
-    return (exn_tap){.macs_fraction = fraction};
+    return (exn_tap){.c = 16, .macs_fraction = fraction};
 }
 
 START_TEST(placement) {
