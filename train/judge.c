@@ -18,7 +18,6 @@
 typedef struct verdict {
     float temperature;
     double accuracy, nll, agreement;
-    size_t right;
     char *decision;
 } verdict;
 
@@ -84,11 +83,11 @@ static void judge_exit(judgement *j, const exn_session *s, size_t e) {
     verdict *v = &j->exit[e];
     const exn_judged proxy = {.logits = logits, .label = j->proxy, .rows = s->count, .classes = s->classes};
     const exn_judged truth = {.logits = logits, .label = j->label, .rows = s->count, .classes = s->classes};
-    const float prior = e + 1 == s->exits ? PRIOR_LAST : PRIOR_EARLY;
-    v->temperature = exn_fit_temperature(&proxy, &kernels->f32_vector, prior, j->scratch);
+    const bool last = e + 1 == s->exits; /* its teacher is itself: only labels say how sure it may be */
+    v->temperature =
+        exn_fit_temperature(last ? &truth : &proxy, &kernels->f32_vector, last ? PRIOR_LAST : PRIOR_EARLY, j->scratch);
     v->nll = exn_mean_nll(&truth, &kernels->f32_vector, v->temperature, j->scratch);
-    v->right = exn_count_right(&truth);
-    v->accuracy = s->labelled ? (double)v->right / (double)s->labelled : (double)NAN;
+    v->accuracy = s->labelled ? (double)exn_count_right(&truth) / (double)s->labelled : (double)NAN;
     for (size_t i = 0; i < s->count; i++)
         j->confidence[e * s->count + i] =
             exn_confidence(&j->choice[e * s->count + i], kernels, logits + i * s->classes, s->classes, v->temperature);
@@ -116,6 +115,14 @@ static void describe_last(char text[DECISION_BYTES], const exn_session *s) {
         snprintf(text, DECISION_BYTES, "the network's own last layer: there are no labels to train or judge it by");
 }
 
+/* The share that an exit would have of what the policy counts. */
+static double alone(const judgement *j, const exn_session *s, size_t e) {
+    size_t same = 0;
+    if (j->policy.labelled) return j->exit[e].accuracy;
+    for (size_t i = 0; i < s->count; i++) same += j->choice[e * s->count + i] == j->untouched[i];
+    return (double)same / (double)s->count;
+}
+
 static void describe_early(char text[DECISION_BYTES], const judgement *j, const exn_session *s, size_t e) {
     const exn_policy *p = &j->policy;
     const double share = 100.0 * (double)p->taken[e] / (double)s->count;
@@ -131,8 +138,8 @@ static void describe_early(char text[DECISION_BYTES], const judgement *j, const 
             (double)p->threshold, share, p->right, p->judged, judged_by(p), p->floor);
     else
         snprintf(text, DECISION_BYTES,
-                 "disabled: no threshold saves time with it and leaves %zu of %zu %s; alone it has %zu right of %zu",
-                 p->floor, p->judged, judged_by(p), j->exit[e].right, s->labelled);
+                 "disabled: no threshold saves time with it and leaves %zu of %zu %s; alone it has %.0f %%", p->floor,
+                 p->judged, judged_by(p), 100.0 * alone(j, s, e));
 }
 
 static exn_status describe(judgement *j, const exn_session *s) {

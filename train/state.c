@@ -299,7 +299,7 @@ static exn_status read_rest(exn_profile *profile, const json_t *root) {
     EXN_TRY(get_text(&seed, ctx, root, "seed"));
     char *end;
     profile->seed = strtoull(seed, &end, 10);
-    if (end == seed || *end) return bad(ctx, "seed");
+    if (seed[0] < '0' || seed[0] > '9' || *end) return bad(ctx, "seed");
     EXN_TRY(get_size(&profile->labelled, ctx, root, "labelled"));
     EXN_TRY(get_size(&profile->unlabelled, ctx, root, "unlabelled"));
     EXN_TRY(copy_text(&profile->costs, ctx, root, "costs"));

@@ -105,16 +105,23 @@ static exn_status open_cache(exn_trainer *trainer, const char *path) {
     return exn_cache_open(&trainer->cache, trainer->ctx, path, key, trainer->record_count, limit);
 }
 
+/* A table that cannot be read is better refused now than after the training. */
+static exn_status keep_costs(exn_trainer *trainer, const char *wish) {
+    exn_costs costs;
+    trainer->costs = exn_strdup(trainer->ctx, wish);
+    if (!trainer->costs) return EXN_E_NOMEM;
+    EXN_TRY(exn_costs_get(&costs, trainer->profile, wish));
+    exn_costs_free(&costs, trainer->ctx);
+    return EXN_OK;
+}
+
 static exn_status set_up(exn_trainer *trainer, const exn_trainer_options *options) {
     trainer->time_budget_s = options->time_budget_s;
     trainer->memory_budget_bytes = options->memory_budget_bytes;
     trainer->seed = options->seed ? options->seed : trainer->profile->seed;
     if (!(options->time_budget_s >= 0))
         return exn_fail(trainer->ctx, EXN_E_INVALID, "time budget of %g seconds", options->time_budget_s);
-    if (options->costs) {
-        trainer->costs = exn_strdup(trainer->ctx, options->costs);
-        if (!trainer->costs) return EXN_E_NOMEM;
-    }
+    if (options->costs) EXN_TRY(keep_costs(trainer, options->costs));
     EXN_TRY(lay_out_record(trainer));
     EXN_TRY(plan_extraction(trainer));
     EXN_TRY(exn_resizer_create(&trainer->resizer, trainer->ctx));

@@ -232,6 +232,9 @@ START_TEST(budgets) {
     ck_assert(large.peak_bytes > small.peak_bytes && large.macs > small.macs && large.cache_bytes > small.cache_bytes);
     exn_trainer *tight;
     o = options();
+    o.costs = "/no/such/table.json";
+    unit_assert_fails(l.ctx, exn_trainer_create(&tight, l.profile, &o), EXN_E_IO, "table.json");
+    o = options();
     o.memory_budget_bytes = 1000;
     unit_assert_fails(l.ctx, exn_trainer_create(&tight, l.profile, &o), EXN_E_NOMEM, "extracting features alone takes");
     o.memory_budget_bytes = small.peak_bytes;
