@@ -112,7 +112,7 @@ static void describe_last(char text[DECISION_BYTES], const exn_session *s) {
                  "labelled samples",
                  s->nll_before, s->labelled);
     else
-        snprintf(text, DECISION_BYTES, "the network's own last layer: there are no labels to train or judge it by");
+        snprintf(text, DECISION_BYTES, "the network's own last layer: too few labels to train and judge it by");
 }
 
 /* The share that an exit would have of what the policy counts. */

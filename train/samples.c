@@ -106,6 +106,8 @@ static size_t lightest(const size_t *of_class, const size_t *total, size_t folds
 
 exn_status exn_folds_assign(size_t *fold, exn_context *ctx, const exn_sample *samples, const size_t *group,
                             size_t count, size_t folds, size_t classes) {
+    memset(fold, 0, count * sizeof *fold);
+    if (folds < 2) return EXN_OK;
     size_t *counts = exn_calloc(ctx, (classes + 1) * folds, sizeof *counts), total[EXN_FOLDS_MAX] = {0};
     if (!counts) return EXN_E_NOMEM;
     for (size_t i = 0; i < count; i++) {

@@ -25,7 +25,8 @@ size_t exn_fold_count(size_t samples);
  * exits on what they never saw: then 0.7, 0.8 ... 0.98, and at last no groups. */
 exn_status exn_samples_group(size_t *group, exn_context *ctx, const exn_f32_vector *vector, float *rows, size_t count,
                              size_t features);
-/* fold[i] < folds: twins share a fold, each class is spread as evenly as that allows; EXN_UNLABELLED counts as a class. */
+/* fold[i] < folds (0 where there are none): twins share a fold, each class is spread as evenly as that allows;
+ * EXN_UNLABELLED counts as a class. folds <= EXN_FOLDS_MAX. */
 exn_status exn_folds_assign(size_t *fold, exn_context *ctx, const exn_sample *samples, const size_t *group,
                             size_t count, size_t folds, size_t classes);
 
