@@ -21,17 +21,30 @@ static size_t count_epochs(const exn_job *job) {
     return most;
 }
 
-/* Figures on samples that the exits learnt from would flatter them. Where nothing was held out, an exit's accuracy is the
- * trainer's out-of-fold one, and the policy's is unknown. */
+static bool learnt(const exn_profile *profile) {
+    for (size_t i = 0; i < profile->exit_count; i++)
+        if (profile->exits[i].trained) return true;
+    return false;
+}
+
+/* Figures on samples that the exits learnt from would flatter them: where nothing was held out, what is right and who leaves
+ * where is taken from the trainer's folds, and the policy's time follows from that. */
 static void replace_by_folds(exn_figures *figures, const exn_profile *profile) {
-    bool learnt = false;
+    double ms = 0, macs = 0;
     for (size_t i = 0; i < figures->exit_count; i++) {
-        if (!profile->exits[i].trained) continue;
-        learnt = true;
-        figures->exits[i].accuracy = profile->exits[i].accuracy;
-        figures->exits[i].agreement = profile->exits[i].agreement;
+        exn_exit_figures *f = &figures->exits[i];
+        const exn_exit *exit = &profile->exits[i];
+        f->share = exit->share;
+        ms += f->share > 0 ? f->share * f->median_ms : 0;
+        macs += f->share > 0 ? f->share * f->macs_fraction : 0;
+        if (!exit->trained) continue;
+        f->accuracy = exit->accuracy;
+        f->agreement = exit->agreement;
     }
-    if (learnt) figures->policy_accuracy = figures->policy_agreement = (double)NAN;
+    figures->policy_accuracy = profile->accuracy;
+    figures->policy_agreement = (double)NAN;
+    figures->policy_mean_ms = ms;
+    figures->policy_macs_fraction = macs;
 }
 
 exn_status exn_job_measure(json_t **out, exn_job *job, const char *when) {
@@ -39,13 +52,13 @@ exn_status exn_job_measure(json_t **out, exn_job *job, const char *when) {
     const bool split = job->held_count > 0;
     exn_figures figures = {0};
     EXN_TRY(exn_figures_measure(&figures, job->tool, profile, job->data, split ? job->held : NULL, job->skip_bad));
-    if (!split) replace_by_folds(&figures, profile);
+    if (!split && learnt(profile)) replace_by_folds(&figures, profile);
     json_t *object = json_object();
     exn_report_text(object, "held_out", split ? "split" : "folds");
     exn_figures_report(object, &figures, profile, false);
     *out = object;
     if (!job->tool->json) {
-        printf("%s, %s: ", when, split ? "on held-out samples" : "on the samples, exits out-of-fold");
+        printf("%s, %s: ", when, split ? "on held-out samples" : "on the samples, out of fold");
         exn_figures_print(&figures, profile);
     }
     exn_figures_free(&figures, job->tool->ctx);

@@ -182,6 +182,7 @@ static void apply_exit(judgement *j, exn_session *s, size_t e) {
     exit->accuracy = early || last ? v->accuracy : (double)NAN;
     exit->nll = early || last ? v->nll : (double)NAN;
     exit->agreement = early || last ? v->agreement : (double)NAN;
+    exit->share = s->folds ? (double)j->policy.taken[e] / (double)s->count : (double)NAN;
     exit->cost_ms = j->costs.in_ms ? exn_costs_until(&j->costs, j->policy.enabled, e) : 0;
     swap_text(&exit->decision, &j->exit[e].decision);
 }
@@ -191,6 +192,8 @@ static void apply(judgement *j, exn_session *s) {
     for (size_t e = 0; e < s->exits; e++) apply_exit(j, s, e);
     profile->labelled = s->labelled;
     profile->unlabelled = s->count - s->labelled;
+    profile->accuracy =
+        j->policy.labelled && s->folds ? (double)j->policy.right / (double)j->policy.judged : (double)NAN;
     swap_text(&profile->costs, &j->source);
 }
 

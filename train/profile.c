@@ -89,7 +89,7 @@ static exn_status pick_taps(size_t *picked, size_t *count, exn_profile *profile,
 static exn_status describe_exit(exn_exit *e, exn_context *ctx, const char *tap, const char *decision) {
     e->rule.temperature = 1.0f;
     e->rule.threshold = 1.0f;
-    e->accuracy = e->nll = e->agreement = NAN;
+    e->accuracy = e->nll = e->agreement = e->share = NAN;
     e->tap = exn_strdup(ctx, tap);
     e->decision = exn_strdup(ctx, decision);
     return e->tap && e->decision ? EXN_OK : EXN_E_NOMEM;
@@ -136,6 +136,7 @@ static exn_status fill_in(exn_profile *profile, const exn_profile_options *optio
     if (options->exits >= EXN_EXITS_MAX || options->tap_count >= EXN_EXITS_MAX)
         return exn_fail(ctx, EXN_E_INVALID, "at most %u early exits", EXN_EXITS_MAX - 1);
     profile->seed = options->seed ? options->seed : 1;
+    profile->accuracy = NAN;
     profile->preprocess = options->preprocess;
     EXN_TRY(exn_preprocess_complete(&profile->preprocess, ctx, model->height, model->width));
     EXN_TRY(name_classes(profile, options));

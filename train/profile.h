@@ -18,6 +18,7 @@ typedef struct exn_exit {
     bool trained;         /* false: head as attached; a fresh early exit is never enabled */
     double accuracy, nll; /* out-of-fold on personal labelled samples; NaN: unknown */
     double agreement;     /* with the teacher; NaN: unknown */
+    double share;         /* of the personal samples, out of fold, that leave here under the policy; NaN: unknown */
     double cost_ms;       /* from the input to this exit's decision, enabled heads before it included; 0: unknown */
     char *decision;       /* one sentence: what was decided and on which evidence */
 } exn_exit;
@@ -32,7 +33,9 @@ struct exn_profile {
     exn_preprocess preprocess;
     uint64_t seed;
     size_t labelled, unlabelled; /* personal samples it was trained on */
-    char *costs;                 /* where cost_ms comes from: "measured", "macs", or a file's name */
+    double
+        accuracy; /* of the policy, out of fold on the labelled ones it was chosen by: a little flattered; NaN: unknown */
+    char *costs; /* where cost_ms comes from: "measured", "macs", or a file's name */
 };
 
 /* The graph of a model with a profile's exits, and the values to ask a plan for. */

@@ -33,12 +33,12 @@ static json_t *write_preprocess(const exn_preprocess *p) {
 }
 
 static json_t *write_exit(const exn_exit *e) {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:f, s:f, s:o, s:o, s:o, s:o, s:s}", "tap", e->tap, "kind",
-                     kind_names[e->head.kind], "c", (json_int_t)e->head.c, "h", (json_int_t)e->head.h, "w",
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:s}", "tap", e->tap,
+                     "kind", kind_names[e->head.kind], "c", (json_int_t)e->head.c, "h", (json_int_t)e->head.h, "w",
                      (json_int_t)e->head.w, "trained", e->trained, "enabled", e->rule.enabled, "temperature",
                      (double)e->rule.temperature, "threshold", (double)e->rule.threshold, "accuracy",
-                     number(e->accuracy), "nll", number(e->nll), "agreement", number(e->agreement), "cost_ms",
-                     number(e->cost_ms), "decision", e->decision ? e->decision : "");
+                     number(e->accuracy), "nll", number(e->nll), "agreement", number(e->agreement), "share",
+                     number(e->share), "cost_ms", number(e->cost_ms), "decision", e->decision ? e->decision : "");
 }
 
 static json_t *write_checksums(const exn_tensor_list *tensors) {
@@ -59,12 +59,13 @@ exn_status exn_state_write(char **out, const exn_profile *profile, const exn_ten
     for (size_t i = 0; i < profile->class_count; i++) json_array_append_new(classes, json_string(profile->classes[i]));
     for (size_t i = 0; i < profile->exit_count; i++) json_array_append_new(exits, write_exit(&profile->exits[i]));
     json_t *root =
-        json_pack("{s:s, s:{s:i, s:i}, s:{s:s, s:I, s:s}, s:o, s:o, s:s, s:I, s:I, s:s, s:o, s:o}", "schema", SCHEMA,
-                  "version", "major", EXN_STATE_MAJOR, "minor", EXN_STATE_MINOR, "network", "path", model_path, "bytes",
-                  (json_int_t)profile->model->file.size, "hash", profile->model->hash, "preprocess",
+        json_pack("{s:s, s:{s:i, s:i}, s:{s:s, s:I, s:s}, s:o, s:o, s:s, s:I, s:I, s:o, s:s, s:o, s:o}", "schema",
+                  SCHEMA, "version", "major", EXN_STATE_MAJOR, "minor", EXN_STATE_MINOR, "network", "path", model_path,
+                  "bytes", (json_int_t)profile->model->file.size, "hash", profile->model->hash, "preprocess",
                   write_preprocess(&profile->preprocess), "classes", classes, "seed", seed, "labelled",
-                  (json_int_t)profile->labelled, "unlabelled", (json_int_t)profile->unlabelled, "costs",
-                  profile->costs ? profile->costs : "", "exits", exits, "checksums", write_checksums(tensors));
+                  (json_int_t)profile->labelled, "unlabelled", (json_int_t)profile->unlabelled, "accuracy",
+                  number(profile->accuracy), "costs", profile->costs ? profile->costs : "", "exits", exits, "checksums",
+                  write_checksums(tensors));
     /* What cannot be JSON was left out: then nothing may be written. */
     const json_t *checksums = json_object_get(root, "checksums");
     const bool whole = json_array_size(classes) == profile->class_count &&
@@ -190,6 +191,7 @@ static exn_status read_rule(exn_exit *e, exn_context *ctx, const json_t *object)
     EXN_TRY(get_number(&e->accuracy, ctx, object, "accuracy", true));
     EXN_TRY(get_number(&e->nll, ctx, object, "nll", true));
     EXN_TRY(get_number(&e->agreement, ctx, object, "agreement", true));
+    EXN_TRY(get_number(&e->share, ctx, object, "share", true));
     EXN_TRY(get_number(&e->cost_ms, ctx, object, "cost_ms", false));
     return copy_text(&e->decision, ctx, object, "decision");
 }
@@ -302,6 +304,7 @@ static exn_status read_rest(exn_profile *profile, const json_t *root) {
     if (seed[0] < '0' || seed[0] > '9' || *end) return bad(ctx, "seed");
     EXN_TRY(get_size(&profile->labelled, ctx, root, "labelled"));
     EXN_TRY(get_size(&profile->unlabelled, ctx, root, "unlabelled"));
+    EXN_TRY(get_number(&profile->accuracy, ctx, root, "accuracy", true));
     EXN_TRY(copy_text(&profile->costs, ctx, root, "costs"));
     return read_exits(profile, root);
 }

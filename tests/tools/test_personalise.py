@@ -30,6 +30,11 @@ class Personalise(Case):
         after = self.report("evaluate", me, self.test)
         self.assertEqual(after["full"]["accuracy"], before["full"]["accuracy"])
         self.assertGreater(after["policy"]["accuracy"], before["full"]["accuracy"] + 0.04)
+        # Out of fold and on fresh pictures, people leave alike; on what was learnt they would leave earlier.
+        folds, exits = value["after"]["policy"], value["after"]["exits"]
+        self.assertAlmostEqual(sum(exit["share"] for exit in exits), 1, places=6)
+        self.assertAlmostEqual(folds["macs_fraction"], after["policy"]["macs_fraction"], delta=0.15)
+        self.assertAlmostEqual(folds["accuracy"], after["policy"]["accuracy"], delta=0.15)
 
     def test_split(self):
         me = self.attach("--exits", "1")
