@@ -2,6 +2,16 @@
  * Heads as tensors: their shapes, their memory, and the one that starts from the network's own classifier. */
 #include "graph/head.h"
 
+const char *const exn_head_kind_names[EXN_HEAD_KINDS] = {[EXN_HEAD_AUTO] = "auto",
+                                                         [EXN_HEAD_LINEAR] = "linear",
+                                                         [EXN_HEAD_POOLED] = "pooled",
+                                                         [EXN_HEAD_CONV] = "conv",
+                                                         [EXN_HEAD_CLASSIFIER] = "classifier"};
+
+bool exn_head_keeps_map(exn_head_kind kind) {
+    return kind == EXN_HEAD_POOLED || kind == EXN_HEAD_CONV;
+}
+
 const char *exn_head_tensor_name(exn_head_tensor which) {
     static const char *const names[EXN_HEAD_TENSORS] = {
         [EXN_HEAD_DW_WEIGHT] = "dw.weight", [EXN_HEAD_PW_WEIGHT] = "pw.weight",  [EXN_HEAD_BN_SCALE] = "bn.scale",
@@ -16,7 +26,7 @@ static size_t at_most_grid(size_t size) {
 }
 
 size_t exn_head_prefix_shape(size_t *h, size_t *w, size_t *c, const exn_head *head) {
-    const bool map = head->kind == EXN_HEAD_POOLED || head->kind == EXN_HEAD_CONV;
+    const bool map = exn_head_keeps_map(head->kind);
     *c = head->c;
     *h = !map ? 1 : head->kind == EXN_HEAD_POOLED ? at_most_grid(head->h) : head->h;
     *w = !map ? 1 : head->kind == EXN_HEAD_POOLED ? at_most_grid(head->w) : head->w;

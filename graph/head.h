@@ -7,6 +7,8 @@
  *                                      adaptive 4x4 average pool, standardise, FC
  *   classifier  prefix: the classifier's own input (c)        FC whose start is the network's own
  *
+ * AUTO is a wish, never a head's kind. To add a kind, see README.md.
+ *
  * The prefix has no parameters: the feature cache stores its result. Standardise is (x - mean) * inv_std per feature,
  * fixed statistics; folding multiplies it into the FC. Features are in memory order (h, w, c) before the FC. */
 #ifndef EXN_GRAPH_HEAD_H
@@ -27,6 +29,9 @@ typedef enum exn_head_tensor {
     EXN_HEAD_FC_BIAS,   /* [classes] */
     EXN_HEAD_TENSORS
 } exn_head_tensor;
+#define EXN_HEAD_KINDS ((size_t)EXN_HEAD_CLASSIFIER + 1)
+/* "linear", "classifier": how profiles, options and reports name kinds. */
+extern const char *const exn_head_kind_names[EXN_HEAD_KINDS];
 /* "dw.weight", "fc.bias": how profiles name them. */
 const char *exn_head_tensor_name(exn_head_tensor which);
 
@@ -45,6 +50,8 @@ typedef struct exn_head {
 size_t exn_head_tensor_shape(exn_shape *out, const exn_head *head, exn_head_tensor which);
 /* What the cache stores per sample: (c), or (h, w, c). Returns the number of elements. */
 size_t exn_head_prefix_shape(size_t *h, size_t *w, size_t *c, const exn_head *head);
+/* Whether the prefix keeps places: then it is (c,h,w), else (c). */
+bool exn_head_keeps_map(exn_head_kind kind);
 /* Inputs of the FC. */
 size_t exn_head_features(const exn_head *head);
 /* Depthwise stride of the conv kind, and the size of its map. */

@@ -7,14 +7,12 @@
 static exn_status check_tap(const exn_graph *graph, exn_value_id x, const exn_head *head, size_t c, size_t h,
                             size_t w) {
     const exn_shape *shape = &graph->values[x].shape;
-    const bool wants_map = head->kind == EXN_HEAD_POOLED || head->kind == EXN_HEAD_CONV;
-    const bool vector = !wants_map && shape->rank == 2 && h * w == 1 && shape->dim[1] == c;
+    const bool vector = !exn_head_keeps_map(head->kind) && shape->rank == 2 && h * w == 1 && shape->dim[1] == c;
     const bool map = shape->rank == 4 && shape->dim[1] == c && shape->dim[2] == h && shape->dim[3] == w;
     if (vector || map) return EXN_OK;
     char text[EXN_SHAPE_TEXT_BYTES];
-    return exn_fail(graph->ctx, EXN_E_SHAPE, "head %s for %zux%zux%zu does not fit value %s of shape %s",
-                    head->kind == EXN_HEAD_CLASSIFIER ? "classifier" : "of an exit", c, h, w, graph->values[x].name,
-                    exn_shape_text(text, shape));
+    return exn_fail(graph->ctx, EXN_E_SHAPE, "%s head for %zux%zux%zu does not fit value %s of shape %s",
+                    exn_head_kind_names[head->kind], c, h, w, graph->values[x].name, exn_shape_text(text, shape));
 }
 
 /* (N, c, h, w) with the batch of x. */

@@ -7,11 +7,6 @@
 #include "tools/placement.h"
 #include "tools/report.h"
 
-static const char *kind_name(exn_head_kind kind) {
-    static const char *const names[] = {"auto", "linear", "pooled", "conv", "classifier"};
-    return kind <= EXN_HEAD_CLASSIFIER ? names[kind] : "unknown";
-}
-
 /* --size, --mean, --std, --order; by default grey or RGB as the network has channels. */
 static exn_status read_preprocess(exn_preprocess *out, exn_tool *tool, const exn_model *model) {
     static const char *const orders[] = {"rgb", "bgr", "gray", NULL};
@@ -63,11 +58,12 @@ static exn_status print_result(exn_tool *tool, const exn_profile *profile, const
         json_t *object = json_object();
         exn_report_count(object, "index", i);
         exn_report_text(object, "tap", info.tap);
-        exn_report_text(object, "head", kind_name(info.kind));
+        exn_report_text(object, "head", exn_head_kind_names[info.kind]);
         exn_report_real(object, "macs_fraction", info.macs_fraction);
         json_array_append_new(exits, object);
         if (!tool->json)
-            printf("exit %zu  %5.1f %%  %-10s %s\n", i, 100.0 * info.macs_fraction, kind_name(info.kind), info.tap);
+            printf("exit %zu  %5.1f %%  %-10s %s\n", i, 100.0 * info.macs_fraction, exn_head_kind_names[info.kind],
+                   info.tap);
     }
     exn_report_text(report, "profile", path);
     exn_report_count(report, "classes", exn_profile_class_count(profile));

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "graph/head.h"
+
 static exn_status split_taps(exn_placement *out, const char *list) {
     size_t count = 1;
     for (const char *c = list; *c != '\0'; c++) count += *c == ',';
@@ -19,13 +21,24 @@ static exn_status split_taps(exn_placement *out, const char *list) {
     return EXN_OK;
 }
 
+/* --head; early exits can have every kind but the classifier. */
+static bool read_kind(exn_head_kind *out, exn_args *args) {
+    const char *names[EXN_HEAD_KINDS] = {NULL};
+    exn_head_kind kinds[EXN_HEAD_KINDS] = {EXN_HEAD_AUTO};
+    size_t count = 0, which = 0;
+    for (size_t i = 0; i < EXN_HEAD_KINDS; i++) {
+        if (i == EXN_HEAD_CLASSIFIER) continue;
+        names[count] = exn_head_kind_names[i];
+        kinds[count++] = (exn_head_kind)i;
+    }
+    if (!exn_args_choice(&which, args, "head", names)) return false;
+    *out = kinds[which];
+    return true;
+}
+
 exn_status exn_placement_read(exn_placement *out, exn_profile_options *options, exn_tool *tool) {
-    static const char *const kinds[] = {"auto", "linear", "pooled", "conv", NULL};
-    size_t kind = EXN_HEAD_AUTO;
-    if (!exn_args_count(&options->exits, tool->args, "exits", 1, 64) ||
-        !exn_args_choice(&kind, tool->args, "head", kinds))
+    if (!exn_args_count(&options->exits, tool->args, "exits", 1, 64) || !read_kind(&options->head, tool->args))
         return EXN_E_INVALID;
-    options->head = (exn_head_kind)kind;
     const char *list = exn_args_text(tool->args, "at");
     if (list == NULL) return EXN_OK;
     if (options->exits > 0) return exn_tool_usage(tool, "--exits and --at exclude each other");

@@ -16,7 +16,7 @@
 static exn_status tail_graph(exn_graph *graph, const exn_head *head, size_t batch) {
     size_t h, w, c;
     exn_head_prefix_shape(&h, &w, &c, head);
-    const bool map = head->kind == EXN_HEAD_POOLED || head->kind == EXN_HEAD_CONV;
+    const bool map = exn_head_keeps_map(head->kind);
     const exn_shape shape = exn_shape_of(map ? 4 : 2, (const size_t[]){batch, c, h, w});
     EXN_TRY(exn_graph_value(&graph->input, graph, "features", EXN_F32, &shape));
     return exn_head_append_tail(&graph->output, graph, graph->input, head);

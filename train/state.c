@@ -12,7 +12,6 @@
 #define SCHEMA "exeunt.profile"
 #define SEED_TEXT_BYTES 24u
 
-static const char *const kind_names[] = {"auto", "linear", "pooled", "conv", "classifier"};
 static const char *const order_names[] = {"rgb", "bgr", "gray"};
 
 /* ---- writing ---- */
@@ -34,8 +33,8 @@ static json_t *write_preprocess(const exn_preprocess *p) {
 
 static json_t *write_exit(const exn_exit *e) {
     return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:s}", "tap", e->tap,
-                     "kind", kind_names[e->head.kind], "c", (json_int_t)e->head.c, "h", (json_int_t)e->head.h, "w",
-                     (json_int_t)e->head.w, "trained", e->trained, "enabled", e->rule.enabled, "temperature",
+                     "kind", exn_head_kind_names[e->head.kind], "c", (json_int_t)e->head.c, "h", (json_int_t)e->head.h,
+                     "w", (json_int_t)e->head.w, "trained", e->trained, "enabled", e->rule.enabled, "temperature",
                      (double)e->rule.temperature, "threshold", (double)e->rule.threshold, "accuracy",
                      number(e->accuracy), "nll", number(e->nll), "agreement", number(e->agreement), "share",
                      number(e->share), "cost_ms", number(e->cost_ms), "decision", e->decision ? e->decision : "");
@@ -203,7 +202,7 @@ static exn_status read_exit(exn_profile *profile, size_t index, size_t *next_tap
     exn_exit *e = &profile->exits[index];
     size_t kind = 0;
     EXN_TRY(copy_text(&e->tap, ctx, object, "tap"));
-    EXN_TRY(get_name(&kind, ctx, object, "kind", kind_names, sizeof kind_names / sizeof *kind_names));
+    EXN_TRY(get_name(&kind, ctx, object, "kind", exn_head_kind_names, EXN_HEAD_KINDS));
     const bool last = index + 1 == profile->exit_count;
     if (kind == EXN_HEAD_AUTO || (kind == EXN_HEAD_CLASSIFIER) != last) return bad(ctx, "kind");
     exn_head head = {.kind = (exn_head_kind)kind, .classes = model->classes};
