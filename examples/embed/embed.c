@@ -56,7 +56,8 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < CLASSES; i++) {
         const exn_image picture = draw(i);
         exn_answer answer = {.struct_size = sizeof answer};
-        must(exn_runner_classify(runner, &picture, &answer), ctx);
+        if (exn_runner_classify(runner, &picture, &answer) != EXN_OK)
+            return fprintf(stderr, "embed: %s\n", exn_runner_error(runner)), 1;
         printf("picture %zu: class %zu, confidence %.3f, left at exit %zu after %.2f ms\n", i, answer.label,
                (double)answer.confidence, answer.exit, answer.infer_ms);
     }

@@ -7,7 +7,8 @@ import sys
 
 from tree import FOLDERS, ROOT, complain, finish
 
-WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only", "-I", str(ROOT / "core/include")]
+WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only", "-I", str(ROOT / "core/include"),
+            "-I", str(ROOT)]  # kernels.h names kernels/kernel_set.h, which is installed beside it
 cxx = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 ways = [[*(sys.argv[2:] or ["cc"]), "-std=c11", "-x", "c"]]
 if cxx:
