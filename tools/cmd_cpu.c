@@ -8,10 +8,16 @@
 #include "tools/peak.h"
 #include "tools/report.h"
 
+/* One row per level of arch/cpu.h. */
 static const struct {
     uint32_t bit;
     const char *name;
-} levels[] = {{EXN_CPU_FMA, "fma"}, {EXN_CPU_AVX2, "avx2"}, {EXN_CPU_AVX512, "avx512"}, {EXN_CPU_NEON, "neon"}};
+} levels[] = {
+    {EXN_CPU_FMA, "fma"},
+    {EXN_CPU_AVX2, "avx2"},
+    {EXN_CPU_AVX512, "avx512"},
+    {EXN_CPU_NEON, "neon"},
+};
 
 static const struct {
     int key;
@@ -53,6 +59,11 @@ static void print_text(const exn_kernel_set *kernels, uint32_t cpu, double peak)
     printf("levels      ");
     for (size_t i = 0; i < LEVELS; i++)
         if (cpu & levels[i].bit) printf(" %s", levels[i].name);
+    size_t count = 0;
+    const exn_kernel_set *const *compiled = exn_kernels_compiled(&count);
+    printf("\nsets here   ");
+    for (size_t i = 0; i < count; i++)
+        if ((compiled[i]->needs & ~cpu) == 0) printf(" %s", compiled[i]->name);
     printf("\nkernel set   %s\n", kernels->name);
     for (size_t i = 0; i < EXN_GEMM_TILES && kernels->f32_gemm[i].run != NULL; i++)
         printf("  gemm       %s\n", kernels->f32_gemm[i].name);
@@ -79,8 +90,9 @@ const exn_command exn_command_cpu = {
     .name = "cpu",
     .operands = "",
     .brief = "instruction sets, kernels and measured peak of this machine",
-    .help =
-        "Prints the instruction-set levels found, the kernel chosen for every slot, cache sizes, and the peak rate\n"
-        "of fused multiply-adds as measured now on one thread.\n\nExample: exeunt cpu --isa avx2",
+    .help = "Prints the instruction-set levels found, the kernel sets they allow in the order in which they are "
+            "overlaid, the\n"
+            "kernel chosen for every slot, cache sizes, and the peak rate\n"
+            "of fused multiply-adds as measured now on one thread.\n\nExample: exeunt cpu --isa avx2",
     .options = options,
     .run = run};

@@ -31,7 +31,7 @@ typedef struct exn_command {
 /* The last rows of every command's table of options. */
 #define EXN_COMMON_OPTIONS                                                                                             \
     {"json", NULL, "print JSON", 0}, {"threads", "N", "threads to compute with (default 1)", 0},                       \
-        {"isa", "NAME", "best kernel set allowed: scalar, scalar_fma, avx2, avx512, neon", 0},                         \
+        {"isa", "NAME", "best kernel set allowed (exeunt cpu lists them; default: the last)", 0},                      \
         {"help", NULL, "this text", 'h'}, {                                                                            \
         NULL, NULL, NULL, 0                                                                                            \
     }
