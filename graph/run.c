@@ -82,7 +82,7 @@ static bool leave_samples(const exn_job *job, size_t exit, const float *logits) 
         size_t label;
         const float confidence =
             exn_confidence(&label, &plan->kernels, logits + sample * classes, classes, rule->temperature);
-        if (last || (rule->enabled && confidence >= rule->threshold))
+        if (last || (rule->enabled && confidence >= rule->threshold)) /* the line that decides */
             job->leaves[sample] = (exn_leave){exit, label, confidence};
         else
             staying++;

@@ -58,8 +58,8 @@ static exn_status set_up(exn_runner *runner, const exn_runner_options *options) 
 }
 
 exn_status exn_runner_create(exn_runner **out, const exn_profile *profile, const exn_runner_options *options) {
-    exn_runner_options filled = {0};
-    if (options) memcpy(&filled, options, options->struct_size < sizeof filled ? options->struct_size : sizeof filled);
+    exn_runner_options filled;
+    EXN_TRY(exn_options_read(&filled, sizeof filled, profile->ctx, options));
     exn_runner *runner = exn_calloc(profile->ctx, 1, sizeof *runner);
     if (!runner) return EXN_E_NOMEM;
     runner->ctx = profile->ctx;
@@ -72,17 +72,22 @@ exn_status exn_runner_create(exn_runner **out, const exn_profile *profile, const
     return status;
 }
 
+/* A failure of the context's is this runner's own. */
+static exn_status keep_message(exn_runner *runner, exn_status status) {
+    if (status != EXN_OK) snprintf(runner->message, sizeof runner->message, "%s", exn_context_error(runner->ctx));
+    return status;
+}
+
 /* The plan's input is filled in. */
-static void answer_input(exn_runner *runner, exn_answer *answer) {
+static exn_status answer_input(exn_runner *runner, exn_answer *answer) {
     exn_leave leave;
     const double start = exn_now();
-    exn_exec_run_exits(runner->exec, runner->rules, NULL, &leave);
-    const exn_answer full = {.struct_size = answer->struct_size,
-                             .label = leave.label,
+    exn_exec_run_exits(runner->exec, runner->rules, NULL, &leave); /* where it leaves: graph/run.c */
+    const exn_answer full = {.label = leave.label,
                              .confidence = leave.confidence,
                              .exit = runner->network.exit[leave.exit],
                              .infer_ms = 1e3 * (exn_now() - start)};
-    memcpy(answer, &full, answer->struct_size < sizeof full ? answer->struct_size : sizeof full);
+    return keep_message(runner, exn_result_write(answer, runner->ctx, &full, sizeof full));
 }
 
 exn_status exn_runner_classify(exn_runner *runner, const exn_image *image, exn_answer *answer) {
@@ -90,12 +95,8 @@ exn_status exn_runner_classify(exn_runner *runner, const exn_image *image, exn_a
     const exn_status status =
         exn_preprocess_image(exn_exec_input(runner->exec), runner->resizer, image, &runner->profile->preprocess,
                              model->height, model->width, model->channels);
-    if (status != EXN_OK) {
-        snprintf(runner->message, sizeof runner->message, "%s", exn_context_error(runner->ctx));
-        return status;
-    }
-    answer_input(runner, answer);
-    return EXN_OK;
+    if (status != EXN_OK) return keep_message(runner, status);
+    return answer_input(runner, answer);
 }
 
 exn_status exn_runner_classify_tensor(exn_runner *runner, const float *chw, exn_answer *answer) {
@@ -107,6 +108,5 @@ exn_status exn_runner_classify_tensor(exn_runner *runner, const float *chw, exn_
             return EXN_E_INVALID;
         }
     exn_exec_set_nchw(runner->exec, chw);
-    answer_input(runner, answer);
-    return EXN_OK;
+    return answer_input(runner, answer);
 }
