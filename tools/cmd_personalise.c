@@ -168,10 +168,10 @@ static exn_status personalise(exn_job *job) {
     EXN_TRY(open_data(job));
     EXN_TRY(check_target(job));
     EXN_TRY(split(job, holdout));
-    if (job->measure) EXN_TRY(exn_job_measure(&job->before, job, "before"));
     EXN_TRY(exn_trainer_create(&job->trainer, job->person.profile, &options));
     job->estimate.struct_size = sizeof job->estimate;
     EXN_TRY(exn_trainer_get_estimate(&job->estimate, job->trainer, job->labelled, job->unlabelled_used));
+    if (job->measure) EXN_TRY(exn_job_measure(&job->before, job, "before"));
     EXN_TRY(extract(job));
     EXN_TRY(train(job));
     EXN_TRY(exn_profile_save(job->person.profile, job->path));

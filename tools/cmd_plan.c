@@ -31,6 +31,8 @@ static exn_status open_model(planned *out, exn_tool *tool, const char *path) {
 static exn_status make_plan(planned *out, exn_tool *tool) {
     const char *path = tool->args->operands[0], *profile = exn_args_text(tool->args, "profile");
     const bool fresh = exn_args_text(tool->args, "exits") != NULL || exn_args_text(tool->args, "at") != NULL;
+    if (!fresh && exn_args_text(tool->args, "head") != NULL)
+        return exn_tool_usage(tool, "--head needs --exits or --at");
     if (profile != NULL && fresh) return exn_tool_usage(tool, "--profile excludes --exits and --at");
     if (profile != NULL) {
         EXN_TRY(exn_person_open(&out->person, tool, profile, path));

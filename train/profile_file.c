@@ -45,14 +45,11 @@ static exn_status relative_path(char **out, exn_context *ctx, const char *folder
 }
 
 static exn_status find_model_path(char **out, const exn_profile *profile, const char *path) {
-    char *folder = folder_of(path), *file = realpath(profile->model->path, NULL);
-    exn_status status;
-    if (!folder)
-        status = exn_fail(profile->ctx, EXN_E_IO, "%s: %s", path, strerror(errno));
-    else if (!file)
-        status = exn_fail(profile->ctx, EXN_E_IO, "%s: %s", profile->model->path, strerror(errno));
-    else
-        status = relative_path(out, profile->ctx, folder, file);
+    char *folder = folder_of(path);
+    if (!folder) return exn_fail(profile->ctx, EXN_E_IO, "%s: %s", path, strerror(errno));
+    char *file = realpath(profile->model->path, NULL);
+    const exn_status status = file ? relative_path(out, profile->ctx, folder, file)
+                                   : exn_fail(profile->ctx, EXN_E_IO, "%s: %s", profile->model->path, strerror(errno));
     free(folder);
     free(file);
     return status;
