@@ -54,21 +54,20 @@ exn_status exn_state_write(char **out, const exn_profile *profile, const exn_ten
                            const char *model_path) {
     char seed[SEED_TEXT_BYTES];
     snprintf(seed, sizeof seed, "%" PRIu64, profile->seed);
-    json_t *classes = json_array(), *exits = json_array();
+    json_t *classes = json_array(), *exits = json_array(), *checksums = write_checksums(tensors);
     for (size_t i = 0; i < profile->class_count; i++) json_array_append_new(classes, json_string(profile->classes[i]));
     for (size_t i = 0; i < profile->exit_count; i++) json_array_append_new(exits, write_exit(&profile->exits[i]));
-    json_t *root =
-        json_pack("{s:s, s:{s:i, s:i}, s:{s:s, s:I, s:s}, s:o, s:o, s:s, s:I, s:I, s:o, s:s, s:o, s:o}", "schema",
-                  SCHEMA, "version", "major", EXN_STATE_MAJOR, "minor", EXN_STATE_MINOR, "network", "path", model_path,
-                  "bytes", (json_int_t)profile->model->file.size, "hash", profile->model->hash, "preprocess",
-                  write_preprocess(&profile->preprocess), "classes", classes, "seed", seed, "labelled",
-                  (json_int_t)profile->labelled, "unlabelled", (json_int_t)profile->unlabelled, "accuracy",
-                  number(profile->accuracy), "costs", profile->costs ? profile->costs : "", "exits", exits, "checksums",
-                  write_checksums(tensors));
-    /* What cannot be JSON was left out: then nothing may be written. */
-    const json_t *checksums = json_object_get(root, "checksums");
+    /* What cannot be JSON was left out: then nothing may be written. Asked now, because packing takes the parts, and drops
+     * them where it fails. */
     const bool whole = json_array_size(classes) == profile->class_count &&
                        json_array_size(exits) == profile->exit_count && json_object_size(checksums) == tensors->count;
+    json_t *root = json_pack("{s:s, s:{s:i, s:i}, s:{s:s, s:I, s:s}, s:o, s:o, s:s, s:I, s:I, s:o, s:s, s:o, s:o}",
+                             "schema", SCHEMA, "version", "major", EXN_STATE_MAJOR, "minor", EXN_STATE_MINOR, "network",
+                             "path", model_path, "bytes", (json_int_t)profile->model->file.size, "hash",
+                             profile->model->hash, "preprocess", write_preprocess(&profile->preprocess), "classes",
+                             classes, "seed", seed, "labelled", (json_int_t)profile->labelled, "unlabelled",
+                             (json_int_t)profile->unlabelled, "accuracy", number(profile->accuracy), "costs",
+                             profile->costs ? profile->costs : "", "exits", exits, "checksums", checksums);
     char *text = root && whole ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
     if (!text) return exn_fail(profile->ctx, EXN_E_INVALID, "a name in the profile is not UTF-8, or memory is short");
