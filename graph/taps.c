@@ -57,7 +57,7 @@ static bool is_candidate(const exn_graph *graph, size_t node, const size_t *reac
     case EXN_OP_BatchNormalization:
         return false;
     default:
-        return !waits_for_activation(graph, maker->outputs[0]);
+        return !waits_for_activation(graph, node);
     }
 }
 
