@@ -139,6 +139,12 @@ const char *exn_context_error(const exn_context *ctx) {
     return ctx != NULL ? ctx->message : "";
 }
 
+void exn_context_copy_error(char out[EXN_MESSAGE_BYTES], exn_context *ctx) {
+    pthread_mutex_lock(&ctx->lock);
+    memcpy(out, ctx->message, sizeof ctx->message);
+    pthread_mutex_unlock(&ctx->lock);
+}
+
 exn_status exn_fail(exn_context *ctx, exn_status status, const char *format, ...) {
     if (ctx == NULL) return status;
     char text[EXN_MESSAGE_BYTES]; /* formatted aside: the arguments may point into the old message */

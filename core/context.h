@@ -33,6 +33,8 @@ char *exn_strndup(exn_context *ctx, const char *text, size_t bytes);
 exn_status exn_fail(exn_context *ctx, exn_status status, const char *format, ...) EXN_PRINTF(3, 4);
 /* Puts "where: " in front of the recorded message, as an outer caller that knows the file or node. Returns status. */
 exn_status exn_fail_in(exn_context *ctx, exn_status status, const char *format, ...) EXN_PRINTF(3, 4);
+/* The recorded message, safe while other threads fail, which reading exn_context_error is not. */
+void exn_context_copy_error(char out[EXN_MESSAGE_BYTES], exn_context *ctx);
 void exn_log(exn_context *ctx, exn_log_level level, const char *format, ...) EXN_PRINTF(3, 4);
 
 /* Copies a public options struct (struct_size first) into *out, which is of this library's size: fields that an older

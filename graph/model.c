@@ -46,6 +46,18 @@ exn_status exn_model_bind(exn_graph **out, const exn_model *model, size_t batch,
     return status == EXN_OK ? EXN_OK : exn_fail_in(model->ctx, status, "%s", model->path);
 }
 
+/* The file's bytes, and those of the files beside it that hold weights: a network is all of them. */
+static void hash_files(exn_model *model) {
+    exn_hash_text(model->hash, model->file.bytes, model->file.size);
+    for (size_t i = 0; i < model->externals.count; i++) {
+        const exn_mapping *weights = &model->externals.items[i].mapping;
+        char both[2][EXN_HASH_TEXT_BYTES];
+        memcpy(both[0], model->hash, sizeof both[0]);
+        exn_hash_text(both[1], weights->bytes, weights->size);
+        exn_hash_text(model->hash, both, sizeof both);
+    }
+}
+
 /* The size asked for, else the file's, else the usual one. */
 static size_t choose_extent(size_t asked, size_t file) {
     return asked != 0 ? asked : file != 0 ? file : DEFAULT_EXTENT;
@@ -61,8 +73,8 @@ static exn_status read_graph(exn_model *model, const exn_model_options *options)
     EXN_TRY(exn_import_onnx(&model->source, &model->externals, model->ctx, &model->file, model->path));
     const exn_shape *declared = &model->source->values[model->source->input].shape;
     model->channels = declared->dim[1];
-    model->height = choose_extent(options == NULL ? 0 : options->height, declared->dim[2]);
-    model->width = choose_extent(options == NULL ? 0 : options->width, declared->dim[3]);
+    model->height = choose_extent(options->height, declared->dim[2]);
+    model->width = choose_extent(options->width, declared->dim[3]);
     exn_graph *graph;
     EXN_TRY(exn_graph_bind(&graph, model->source, 1, model->height, model->width));
     model->graph = graph;
@@ -80,7 +92,7 @@ static exn_status open_model(exn_model *model, const char *path, const exn_model
     EXN_TRY(exn_mapping_open(&model->file, model->ctx, path));
     const exn_status status = read_graph(model, options);
     if (status != EXN_OK) return exn_fail_in(model->ctx, status, "%s", path);
-    exn_hash_text(model->hash, model->file.bytes, model->file.size);
+    hash_files(model);
     /* Checking and hashing read every page once; what no plan packs need not stay in memory. */
     if (model->file.size > 0) madvise((void *)(uintptr_t)model->file.bytes, model->file.size, MADV_DONTNEED);
     return EXN_OK;
@@ -89,12 +101,12 @@ static exn_status open_model(exn_model *model, const char *path, const exn_model
 exn_status exn_model_open(exn_model **out, exn_context *ctx, const char *path, const exn_model_options *options) {
     if (out == NULL || ctx == NULL || path == NULL)
         return exn_fail(ctx, EXN_E_INVALID, "exn_model_open: out, ctx and path must not be NULL");
-    if (options != NULL && options->struct_size < sizeof options->struct_size)
-        return exn_fail(ctx, EXN_E_INVALID, "exn_model_open: options->struct_size is not set");
+    exn_model_options filled;
+    EXN_TRY(exn_options_read(&filled, sizeof filled, ctx, options));
     exn_model *model = exn_calloc(ctx, 1, sizeof *model);
     if (model == NULL) return EXN_E_NOMEM;
     model->ctx = ctx;
-    const exn_status status = open_model(model, path, options);
+    const exn_status status = open_model(model, path, &filled);
     if (status != EXN_OK) {
         exn_model_destroy(model);
         return status;
@@ -116,11 +128,8 @@ void exn_model_destroy(exn_model *model) {
 }
 
 exn_status exn_model_get_info(exn_model_info *out, const exn_model *model) {
-    if (out == NULL || model == NULL || out->struct_size < sizeof out->struct_size)
-        return exn_fail(model == NULL ? NULL : model->ctx, EXN_E_INVALID,
-                        "exn_model_get_info: out with its struct_size and a model are wanted");
-    const exn_model_info info = {.struct_size = out->struct_size,
-                                 .channels = model->channels,
+    if (model == NULL) return EXN_E_INVALID;
+    const exn_model_info info = {.channels = model->channels,
                                  .height = model->height,
                                  .width = model->width,
                                  .classes = model->classes,
@@ -128,6 +137,5 @@ exn_status exn_model_get_info(exn_model_info *out, const exn_model *model) {
                                  .macs = model->macs,
                                  .parameters = model->parameters,
                                  .taps = model->tap_count};
-    memcpy(out, &info, out->struct_size < sizeof info ? out->struct_size : sizeof info);
-    return EXN_OK;
+    return exn_result_write(out, model->ctx, &info, sizeof info);
 }

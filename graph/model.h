@@ -20,7 +20,7 @@ struct exn_model {
     exn_tap *taps; /* in order of cost; the last is the classifier's input; none if the network has no classifier */
     size_t tap_count;
     uint64_t macs, parameters;
-    char hash[EXN_HASH_TEXT_BYTES]; /* of the file's bytes */
+    char hash[EXN_HASH_TEXT_BYTES]; /* of the file's bytes, and of its externals' */
 };
 
 /* A graph for another batch or size: copied from the source, inferred, folded, fused. height, width 0: the model's.

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "graph/head.h"
+#include "train/profile.h"
 
 static exn_status split_taps(exn_placement *out, const char *list) {
     size_t count = 1;
@@ -37,7 +37,8 @@ static bool read_kind(exn_head_kind *out, exn_args *args) {
 }
 
 exn_status exn_placement_read(exn_placement *out, exn_profile_options *options, exn_tool *tool) {
-    if (!exn_args_count(&options->exits, tool->args, "exits", 1, 64) || !read_kind(&options->head, tool->args))
+    if (!exn_args_count(&options->exits, tool->args, "exits", 1, EXN_EXITS_MAX - 1) ||
+        !read_kind(&options->head, tool->args))
         return EXN_E_INVALID;
     const char *list = exn_args_text(tool->args, "at");
     if (list == NULL) return EXN_OK;

@@ -154,8 +154,8 @@ static exn_status fill_in(exn_profile *profile, const exn_profile_options *optio
 }
 
 exn_status exn_profile_create(exn_profile **out, const exn_model *model, const exn_profile_options *options) {
-    exn_profile_options filled = {0};
-    if (options) memcpy(&filled, options, options->struct_size < sizeof filled ? options->struct_size : sizeof filled);
+    exn_profile_options filled;
+    EXN_TRY(exn_options_read(&filled, sizeof filled, model->ctx, options));
     exn_profile *profile = exn_calloc(model->ctx, 1, sizeof *profile);
     if (!profile) return EXN_E_NOMEM;
     profile->ctx = model->ctx;
@@ -209,8 +209,7 @@ exn_status exn_profile_get_exit(exn_exit_info *out, const exn_profile *profile, 
         return exn_fail(profile->ctx, EXN_E_INVALID, "exit %zu of %zu", exit, profile->exit_count);
     const exn_exit *e = &profile->exits[exit];
     const bool known = isfinite(e->accuracy);
-    const exn_exit_info info = {.struct_size = out->struct_size,
-                                .tap = e->tap,
+    const exn_exit_info info = {.tap = e->tap,
                                 .kind = e->head.kind,
                                 .macs_fraction = macs_fraction(profile, exit),
                                 .cost_ms = isfinite(e->cost_ms) ? e->cost_ms : 0,
@@ -219,6 +218,5 @@ exn_status exn_profile_get_exit(exn_exit_info *out, const exn_profile *profile, 
                                 .enabled = e->rule.enabled,
                                 .trained = e->trained,
                                 .accuracy = known ? e->accuracy : e->agreement};
-    memcpy(out, &info, out->struct_size < sizeof info ? out->struct_size : sizeof info);
-    return EXN_OK;
+    return exn_result_write(out, profile->ctx, &info, sizeof info);
 }

@@ -4,7 +4,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 struct exn_runner {
     exn_context *ctx;
@@ -74,7 +73,7 @@ exn_status exn_runner_create(exn_runner **out, const exn_profile *profile, const
 
 /* A failure of the context's is this runner's own. */
 static exn_status keep_message(exn_runner *runner, exn_status status) {
-    if (status != EXN_OK) snprintf(runner->message, sizeof runner->message, "%s", exn_context_error(runner->ctx));
+    if (status != EXN_OK) exn_context_copy_error(runner->message, runner->ctx);
     return status;
 }
 

@@ -130,8 +130,8 @@ static exn_status set_up(exn_trainer *trainer, const exn_trainer_options *option
 }
 
 exn_status exn_trainer_create(exn_trainer **out, exn_profile *profile, const exn_trainer_options *options) {
-    exn_trainer_options filled = {0};
-    if (options) memcpy(&filled, options, options->struct_size < sizeof filled ? options->struct_size : sizeof filled);
+    exn_trainer_options filled;
+    EXN_TRY(exn_options_read(&filled, sizeof filled, profile->ctx, options));
     exn_trainer *trainer = exn_calloc(profile->ctx, 1, sizeof *trainer);
     if (!trainer) return EXN_E_NOMEM;
     trainer->ctx = profile->ctx;
@@ -198,18 +198,17 @@ exn_status exn_trainer_add_tensor(exn_trainer *trainer, const float *chw, int64_
 
 exn_status exn_trainer_get_estimate(exn_trainer_estimate *out, const exn_trainer *trainer, size_t labelled,
                                     size_t unlabelled) {
-    exn_trainer_estimate estimate = {.struct_size = out->struct_size};
-    const size_t samples = labelled + unlabelled;
-    size_t training;
-    if (!exn_size_mul(&estimate.cache_bytes, samples, exn_cache_record_bytes(trainer->record_count)))
+    exn_trainer_estimate estimate = {0};
+    size_t samples = SIZE_MAX, training;
+    if (!exn_size_add(&samples, labelled, unlabelled) ||
+        !exn_size_mul(&estimate.cache_bytes, samples, exn_cache_record_bytes(trainer->record_count)))
         return exn_fail(trainer->ctx, EXN_E_INVALID, "%zu samples cannot be addressed", samples);
     EXN_TRY(exn_session_estimate(&estimate.macs, &training, trainer, labelled, unlabelled));
     estimate.macs += (uint64_t)samples * trainer->profile->model->macs;
     /* The extraction's plan stays while heads are trained: samples may be added between two runs. */
     estimate.peak_bytes = extraction_bytes(trainer) + training;
     if (!trainer->cache_in_file) estimate.peak_bytes += estimate.cache_bytes;
-    memcpy(out, &estimate, out->struct_size < sizeof estimate ? out->struct_size : sizeof estimate);
-    return EXN_OK;
+    return exn_result_write(out, trainer->ctx, &estimate, sizeof estimate);
 }
 
 static bool may_go_on(const exn_trainer *trainer, exn_progress_fn *progress, void *user, exn_phase phase,

@@ -126,6 +126,71 @@ START_TEST(external_data) {
 }
 END_TEST
 
+static void copy_data(const char *folder, const char *name) {
+    char relative[128];
+    snprintf(relative, sizeof relative, "tests/unit/data/%s", name);
+    char *from = unit_source_path(relative), *to = unit_path(folder, name);
+    exn_mapping file;
+    unit_assert_ok(ctx, exn_mapping_open(&file, ctx, from));
+    unit_write_file(to, file.bytes, file.size);
+    exn_mapping_close(&file);
+    free(from);
+    free(to);
+}
+
+/* A profile knows its network by this hash, so weights in another file must move it. */
+START_TEST(external_weights_are_part_of_the_hash) {
+    exn_model *model;
+    char hash[2][EXN_HASH_TEXT_BYTES];
+    char *folder = unit_temp_create(), *path = unit_path(folder, "external.onnx"),
+         *weights = unit_path(folder, "weights.bin");
+    copy_data(folder, "external.onnx");
+    copy_data(folder, "weights.bin");
+    const float others[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    for (size_t i = 0; i < 2; i++) {
+        unit_assert_ok(ctx, exn_model_open(&model, ctx, path, NULL));
+        memcpy(hash[i], model->hash, sizeof hash[i]);
+        exn_model_destroy(model);
+        unit_write_file(weights, others, sizeof others);
+    }
+    ck_assert_str_ne(hash[0], hash[1]);
+    free(weights);
+    free(path);
+    unit_temp_remove(folder);
+}
+END_TEST
+
+/* MaxPool, Relu, global pool, Gemm: the exit reads what the Relu makes, not what the MaxPool makes. */
+START_TEST(taps_wait_for_the_activation) {
+    exn_graph *graph;
+    exn_value_id weight, x, gemm[2];
+    exn_tap *taps;
+    size_t count;
+    const exn_shape image = {4, {1, 8, 8, 8}}, half = {4, {1, 8, 4, 4}}, point = {4, {1, 8, 1, 1}};
+    const exn_shape flat = {2, {1, 8}}, logits = {2, {1, 3}}, matrix = {2, {8, 3}};
+    const float weights[24] = {0};
+    exn_attrs relu = exn_attrs_default();
+    relu.activation = EXN_ACT_CLAMP;
+    unit_assert_ok(ctx, exn_graph_create(&graph, ctx));
+    unit_assert_ok(ctx, exn_graph_value(&graph->input, graph, "x", EXN_F32, &image));
+    for (size_t i = 0; i < 4; i++) /* value numbers shall not be node numbers */
+        unit_assert_ok(ctx, exn_graph_constant(&weight, graph, NULL, EXN_F32, &matrix, weights, true));
+    unit_assert_ok(ctx, exn_graph_node(&x, graph, EXN_OP_MaxPool, NULL, &graph->input, 1, NULL, &half));
+    unit_assert_ok(ctx, exn_graph_node(&x, graph, EXN_OP_Relu, NULL, &x, 1, &relu, &half));
+    const exn_value_id after = x;
+    unit_assert_ok(ctx, exn_graph_node(&x, graph, EXN_OP_GlobalAveragePool, NULL, &x, 1, NULL, &point));
+    unit_assert_ok(ctx, exn_graph_node(&gemm[0], graph, EXN_OP_Flatten, NULL, &x, 1, NULL, &flat));
+    gemm[1] = weight;
+    unit_assert_ok(ctx, exn_graph_node(&graph->output, graph, EXN_OP_Gemm, NULL, gemm, 2, NULL, &logits));
+    unit_assert_ok(ctx, exn_taps_find(&taps, &count, graph));
+    ck_assert_uint_eq(count, 2);
+    ck_assert_uint_eq(taps[0].value, after);
+    ck_assert_uint_eq(taps[1].value, gemm[0]);
+    exn_free(ctx, taps);
+    exn_graph_destroy(graph);
+}
+END_TEST
+
 /* The same model in another folder, its weights a link to the ones here. */
 START_TEST(external_data_through_a_link) {
     exn_model *model;
@@ -311,6 +376,7 @@ END_TEST
 int main(void) {
     return unit_run_with("import", set_up, tear_down,
                          (const TTest *[]){tiny_network, folding_is_visible, binding, fixed_sizes, arguments,
-                                           external_data, external_data_through_a_link, refused, real_networks,
-                                           placement, NULL});
+                                           external_data, external_weights_are_part_of_the_hash,
+                                           taps_wait_for_the_activation, external_data_through_a_link, refused,
+                                           real_networks, placement, NULL});
 }

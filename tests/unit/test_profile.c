@@ -169,6 +169,60 @@ START_TEST(another_network_is_refused) {
 }
 END_TEST
 
+/* Where JSON cannot hold a path, nothing is written. */
+START_TEST(network_whose_path_is_not_text) {
+    set_up();
+    size_t size;
+    exn_profile *profile;
+    exn_model *oddly_named;
+    char *odd = unit_path(folder, "net\xff.onnx");
+    uint8_t *bytes = small_read(&size, model->path);
+    unit_write_file(odd, bytes, size);
+    unit_assert_ok(ctx, exn_model_open(&oddly_named, ctx, odd, NULL));
+    unit_assert_ok(ctx, small_profile(&profile, oddly_named, EXN_HEAD_LINEAR));
+    unit_assert_fails(ctx, exn_profile_save(profile, path), EXN_E_INVALID, "UTF-8");
+    ck_assert_int_ne(access(path, F_OK), 0);
+    exn_profile_destroy(profile);
+    exn_model_destroy(oddly_named);
+    free(bytes);
+    free(odd);
+    tear_down();
+}
+END_TEST
+
+/* Who forgets struct_size hears of it, instead of being given nothing. */
+START_TEST(structs_without_a_size_are_refused) {
+    set_up();
+    exn_profile *profile = NULL;
+    exn_runner *runner;
+    exn_trainer *trainer;
+    const exn_profile_options no_profile = {.exits = 2};
+    const exn_runner_options no_runner = {.whole_network = true};
+    const exn_trainer_options no_trainer = {.seed = 3};
+    exn_exit_info info = {0};
+    exn_answer answer = {0};
+    exn_trainer_estimate estimate = {0};
+    float input[SMALL_INPUT];
+    small_input(input, 0, 0);
+    unit_assert_fails(ctx, exn_profile_create(&profile, model, &no_profile), EXN_E_INVALID, "struct_size");
+    unit_assert_ok(ctx, small_profile(&profile, model, EXN_HEAD_LINEAR));
+    unit_assert_fails(ctx, exn_profile_get_exit(&info, profile, 0), EXN_E_INVALID, "struct_size");
+    unit_assert_fails(ctx, exn_runner_create(&runner, profile, &no_runner), EXN_E_INVALID, "struct_size");
+    unit_assert_ok(ctx, exn_runner_create(&runner, profile, NULL));
+    ck_assert_int_eq(exn_runner_classify_tensor(runner, input, &answer), EXN_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(exn_runner_error(runner), "struct_size"));
+    unit_assert_fails(ctx, exn_trainer_create(&trainer, profile, &no_trainer), EXN_E_INVALID, "struct_size");
+    unit_assert_ok(ctx, exn_trainer_create(&trainer, profile, NULL));
+    unit_assert_fails(ctx, exn_trainer_get_estimate(&estimate, trainer, 5, 5), EXN_E_INVALID, "struct_size");
+    estimate.struct_size = sizeof estimate;
+    unit_assert_fails(ctx, exn_trainer_get_estimate(&estimate, trainer, SIZE_MAX, 5), EXN_E_INVALID, "addressed");
+    exn_trainer_destroy(trainer);
+    exn_runner_destroy(runner);
+    exn_profile_destroy(profile);
+    tear_down();
+}
+END_TEST
+
 static uint8_t *saved_bytes(size_t *size) {
     exn_profile *profile;
     const exn_profile_options options = {.struct_size = sizeof options, .exits = 1, .head = EXN_HEAD_LINEAR};
@@ -347,6 +401,7 @@ int main(void) {
     return unit_run("profile",
                     (const TTest *const[]){fresh_profile_is_the_untouched_network, options_are_checked, round_trip,
                                            names_its_network_relative_to_itself, another_network_is_refused,
+                                           network_whose_path_is_not_text, structs_without_a_size_are_refused,
                                            cut_at_every_byte, no_flipped_bit_goes_unnoticed, forged_states_are_refused,
                                            weights_that_are_no_numbers_are_refused, failed_save_keeps_the_old_file,
                                            memory_may_fail, python_reads_it, NULL});

@@ -168,7 +168,8 @@ typedef struct exn_exit_info {
 
 /* Fresh exits on a model; they are disabled until trained, so a fresh profile behaves like the untouched network. */
 EXN_API exn_status exn_profile_create(exn_profile **out, const exn_model *model, const exn_profile_options *options);
-/* Reads a profile and checks that it was made for this model (size and hash of its graph). options: reserved, NULL. */
+/* Reads a profile and checks that it was made for this model: size of its file, hash of that and of the files beside it that
+ * hold weights. options: reserved, NULL. */
 EXN_API exn_status exn_profile_open(exn_profile **out, const exn_model *model, const char *path, const void *options);
 /* Path of the network that a profile names, resolved against the profile's folder, into `out` (NUL-terminated). */
 EXN_API exn_status exn_profile_model_path(char *out, size_t out_bytes, exn_context *ctx, const char *path);
@@ -223,7 +224,8 @@ EXN_API exn_status exn_trainer_get_estimate(exn_trainer_estimate *out, const exn
 EXN_API exn_status exn_trainer_run(exn_trainer *trainer, exn_progress_fn *progress, void *user);
 EXN_API void exn_trainer_destroy(exn_trainer *trainer);
 
-/* ---- Runner: classifies, and leaves at the first exit that is sure enough. Never allocates after creation. ---- */
+/* ---- Runner: classifies, and leaves at the first exit that is sure enough. After creation only the buffers for resizing
+ * images grow, up to the largest image seen. ---- */
 typedef struct exn_runner exn_runner;
 
 typedef struct exn_runner_options {
