@@ -258,10 +258,6 @@ exn_status exn_graph_prune(exn_graph *graph, const bool *dead) {
 
 /* ---- elements and costs ---- */
 
-bool exn_value_is_constant(const exn_value *value) {
-    return value->data != NULL;
-}
-
 int64_t exn_value_i64(const exn_value *value, size_t index) {
     const uint8_t *at = (const uint8_t *)value->data + index * exn_dtype_bytes(value->dtype);
     if (value->dtype == EXN_I64) {

@@ -111,7 +111,6 @@ exn_status exn_graph_block(void **out, exn_graph *graph, size_t count, size_t si
 exn_value_id exn_graph_find(const exn_graph *graph, const char *value_name); /* EXN_VALUE_NONE if absent */
 exn_attrs exn_attrs_default(void);
 /* Elements of a constant as int64 (from I64, I32) or float (from F32), whatever the alignment. */
-bool exn_value_is_constant(const exn_value *value);
 int64_t exn_value_i64(const exn_value *value, size_t index);
 float exn_value_f32(const exn_value *value, size_t index);
 /* Multiply-adds of one node at its inferred shapes: Conv, Gemm, MatMul; 0 for others. */

@@ -130,10 +130,6 @@ exn_shape exn_plan_input_shape(const exn_plan *plan) {
     return plan->input_shape;
 }
 
-exn_shape exn_plan_output_shape(const exn_plan *plan, size_t output) {
-    return plan->outputs[output].shape;
-}
-
 uint64_t exn_plan_output_macs(const exn_plan *plan, size_t output) {
     return plan->outputs[output].macs;
 }

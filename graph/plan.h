@@ -39,8 +39,7 @@ typedef struct exn_plan_step {
     exn_shape shape;   /* of its result */
 } exn_plan_step;
 exn_plan_step exn_plan_get_step(const exn_plan *plan, size_t step);
-exn_shape exn_plan_input_shape(const exn_plan *plan); /* N,C,H,W */
-exn_shape exn_plan_output_shape(const exn_plan *plan, size_t output);
+exn_shape exn_plan_input_shape(const exn_plan *plan);               /* N,C,H,W */
 uint64_t exn_plan_output_macs(const exn_plan *plan, size_t output); /* everything up to and including that output */
 
 #endif

@@ -61,10 +61,6 @@ void exn_exec_set_nchw(exn_exec *exec, const float *nchw) {
         exn_permute(shape, (const size_t[]){0, 2, 3, 1}, nchw, exn_exec_input(exec), exn_part_whole());
 }
 
-size_t exn_exec_arena_bytes(const exn_exec *exec) {
-    return exec->plan->arena.bytes;
-}
-
 /* Where a sample leaves. Returns true when none is left. */
 static bool leave_samples(const exn_job *job, size_t exit, const float *logits) {
     const exn_plan *plan = job->plan;

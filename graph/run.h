@@ -33,7 +33,6 @@ void exn_exec_run(exn_exec *exec, float *const sinks[]);
 void exn_exec_run_exits(exn_exec *exec, const exn_exit_rule rules[], float *const sinks[], exn_leave leaves[]);
 /* Runs `repeats` times and writes each step's least time in seconds to seconds[step]: for `bench --layers`. */
 void exn_exec_profile(exn_exec *exec, size_t repeats, double seconds[]);
-size_t exn_exec_arena_bytes(const exn_exec *exec);
 
 /* Largest logit's index and its probability under softmax(logits / temperature); ties go to the lower index. NaN
  * logits give confidence NaN, which no threshold accepts. Same bits on every set with fused multiply-add. */
