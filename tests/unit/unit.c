@@ -153,6 +153,8 @@ int unit_run(const char *name, const TTest *const *tests) {
 int unit_run_with(const char *name, void (*set_up)(void), void (*tear_down)(void), const TTest *const *tests) {
     Suite *suite = suite_create(name);
     TCase *all = tcase_create(name);
+    /* Check gives a test four seconds, and some sweep every failure; CK_DEFAULT_TIMEOUT chooses otherwise. */
+    if (getenv("CK_DEFAULT_TIMEOUT") == NULL) tcase_set_timeout(all, 100);
     tcase_add_checked_fixture(all, set_up, tear_down);
     for (size_t i = 0; tests[i] != NULL; i++) tcase_add_test(all, tests[i]);
     suite_add_tcase(suite, all);
