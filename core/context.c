@@ -186,13 +186,17 @@ void exn_log(exn_context *ctx, exn_log_level level, const char *format, ...) {
 
 /* ---- Memory ---- */
 
-void *exn_malloc(exn_context *ctx, size_t count, size_t size) {
+void *exn_malloc_aligned(exn_context *ctx, size_t count, size_t size, size_t alignment) {
     size_t bytes = 0;
     void *block = NULL;
     if (exn_size_mul(&bytes, count, size))
-        block = ctx->allocator.allocate(ctx->allocator.user, bytes > 0 ? bytes : 1, EXN_ALIGNMENT);
+        block = ctx->allocator.allocate(ctx->allocator.user, bytes > 0 ? bytes : 1, alignment);
     if (block == NULL) exn_fail(ctx, EXN_E_NOMEM, "out of memory: %zu x %zu bytes", count, size);
     return block;
+}
+
+void *exn_malloc(exn_context *ctx, size_t count, size_t size) {
+    return exn_malloc_aligned(ctx, count, size, EXN_ALIGNMENT);
 }
 
 void *exn_calloc(exn_context *ctx, size_t count, size_t size) {

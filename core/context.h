@@ -21,6 +21,8 @@
 void *exn_calloc(exn_context *ctx, size_t count, size_t size);
 /* The same without clearing. */
 void *exn_malloc(exn_context *ctx, size_t count, size_t size);
+/* The same at a larger alignment, a power of two. */
+void *exn_malloc_aligned(exn_context *ctx, size_t count, size_t size, size_t alignment);
 /* Grows *block from *capacity to at least `wanted` elements, doubling; new elements are zero. */
 exn_status exn_grow(exn_context *ctx, void **block, size_t *capacity, size_t wanted, size_t size);
 void exn_free(exn_context *ctx, void *block);

@@ -20,7 +20,7 @@ exn_status exn_plan_block(void **out, exn_plan *plan, size_t count, size_t size)
 
 exn_status exn_plan_pack_block(float **out, exn_plan *plan, size_t floats) {
     void *block;
-    EXN_TRY(exn_plan_block(&block, plan, floats, sizeof(float)));
+    EXN_TRY(exn_pieces_take(&block, &plan->packed, plan->ctx, floats, sizeof(float)));
     plan->packed_bytes += floats * sizeof(float);
     *out = block;
     return EXN_OK;

@@ -83,7 +83,7 @@ exn_status exn_lower_residual(exn_operand *out, exn_lowering *l);
 exn_status exn_lower_floats(const float **out, void **copy, exn_lowering *l, const exn_value *value);
 /* Memory that lives as long as the plan. */
 exn_status exn_plan_block(void **out, exn_plan *plan, size_t count, size_t size);
-/* The same for packed weights: counted. */
+/* The same for packed weights: counted, not cleared. */
 exn_status exn_plan_pack_block(float **out, exn_plan *plan, size_t floats);
 exn_status exn_plan_buffer(uint32_t *out, exn_plan *plan, size_t bytes);
 

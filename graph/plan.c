@@ -41,8 +41,24 @@ static exn_status finish_output(exn_lowering *l, size_t i, exn_value_id value) {
     return EXN_OK;
 }
 
+/* About what the packed weights of these nodes will take: their constants, and a little for panels that are not full. */
+static size_t expected_weights(const exn_graph *graph, const exn_schedule *schedule) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < schedule->count; i++) {
+        const exn_node *node = &graph->nodes[schedule->nodes[i]];
+        if (node->op != EXN_OP_Conv && node->op != EXN_OP_Gemm && node->op != EXN_OP_MatMul) continue;
+        for (size_t k = 0; k < node->input_count; k++) {
+            const exn_value *value = node->inputs[k] == EXN_VALUE_NONE ? NULL : &graph->values[node->inputs[k]];
+            if (value && value->data && value->dtype == EXN_F32)
+                bytes += exn_shape_elements(&value->shape) * sizeof(float);
+        }
+    }
+    return bytes + bytes / 16;
+}
+
 static exn_status lower_all(exn_lowering *l, const exn_schedule *schedule, const exn_plan_options *options) {
     EXN_TRY(place_input(l));
+    l->plan->packed.expected = expected_weights(l->graph, schedule);
     size_t next = 0;
     for (size_t i = 0; i < options->output_count; i++) {
         while (next < schedule->end[i]) {
@@ -95,6 +111,7 @@ void exn_plan_destroy(exn_plan *plan) {
     exn_context *ctx = plan->ctx;
     for (size_t i = 0; i < plan->step_count; i++) exn_free(ctx, plan->steps[i].name);
     for (size_t i = 0; i < plan->block_count; i++) exn_free(ctx, plan->blocks[i]);
+    exn_pieces_release(&plan->packed, ctx);
     exn_free(ctx, plan->steps);
     exn_free(ctx, plan->blocks);
     exn_free(ctx, plan->buffers);

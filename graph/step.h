@@ -3,6 +3,7 @@
 #ifndef EXN_GRAPH_STEP_H
 #define EXN_GRAPH_STEP_H
 
+#include "core/pieces.h"
 #include "graph/plan.h"
 #include "graph/strips.h"
 #include "kernels/conv.h"
@@ -147,8 +148,9 @@ struct exn_plan {
     size_t output_count;
     exn_operand input;
     exn_shape input_shape;
-    void **blocks; /* packed weights, converted constants, moves */
+    void **blocks; /* converted constants, moves */
     size_t block_count, block_capacity;
+    exn_pieces packed; /* packed weights, in the order of the steps */
     size_t packed_bytes;
     exn_arena_plan arena;
 };
