@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/file.h"
 #include "tools/personalise.h"
 
 /* Fewer held-out samples say little, and are worth more as lessons. */
@@ -38,6 +39,18 @@ static void release(exn_job *job) {
     exn_person_close(&job->person);
 }
 
+/* Under the cache's lock: another run may be filling it. */
+static exn_status forget_cache(const exn_job *job) {
+    exn_context *ctx = job->tool->ctx;
+    exn_lock *lock = NULL;
+    EXN_TRY(exn_lock_take(&lock, ctx, job->cache));
+    exn_status status = EXN_OK;
+    if (unlink(job->cache) != 0 && errno != ENOENT)
+        status = exn_fail(ctx, EXN_E_IO, "%s: %s", job->cache, strerror(errno));
+    exn_lock_release(lock);
+    return status;
+}
+
 /* Fails now rather than after the work. */
 static exn_status check_target(exn_job *job) {
     exn_context *ctx = job->tool->ctx;
@@ -48,9 +61,7 @@ static exn_status check_target(exn_job *job) {
     snprintf(copy, sizeof copy, "%s", job->path);
     if (access(dirname(copy), W_OK) != 0)
         return exn_fail(ctx, EXN_E_IO, "%s: cannot be replaced: %s", job->path, strerror(errno));
-    if (!job->resume && unlink(job->cache) != 0 && errno != ENOENT)
-        return exn_fail(ctx, EXN_E_IO, "%s: %s", job->cache, strerror(errno));
-    return EXN_OK;
+    return job->resume ? EXN_OK : forget_cache(job);
 }
 
 static exn_status read_options(exn_job *job, exn_trainer_options *options, double *holdout) {

@@ -102,10 +102,20 @@ static bool names_are_numbers(const exn_dataset *data) {
     return true;
 }
 
+/* Lists of class names exist that hold one twice. */
+static bool occurs_again(const exn_dataset *data, size_t label) {
+    for (size_t i = label + 1; i < data->class_count; i++)
+        if (strcmp(data->names[i], data->names[label]) == 0) return true;
+    return false;
+}
+
 static exn_status find_label(int64_t *out, const exn_dataset *data, const char *path, const char *folder, size_t rank,
                              size_t folders) {
     for (size_t i = 0; i < data->class_count; i++)
         if (strcmp(data->names[i], folder) == 0) {
+            if (occurs_again(data, i))
+                return exn_fail(data->ctx, EXN_E_INVALID, "%s/%s: the profile has two classes of that name", path,
+                                folder);
             *out = (int64_t)i;
             return EXN_OK;
         }

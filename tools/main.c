@@ -60,11 +60,12 @@ static const exn_command *find_command(const char *name) {
     return NULL;
 }
 
-/* What was printed must have arrived. */
+/* What was printed must have arrived. A command that failed has said its line already. */
 static int finish_output(int status) {
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    if (status != 0) return status;
     print_line("standard output: ", strerror(errno));
-    return status == 0 ? EXN_EXIT_FAILED : status;
+    return EXN_EXIT_FAILED;
 }
 
 static int run_command(const exn_command *command, exn_args *args) {

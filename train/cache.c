@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -147,6 +148,13 @@ static header make_header(const char *key, size_t record_floats) {
     return h;
 }
 
+/* Features that are not finite are never written, but a checksum can be forged. */
+static bool all_finite(const float *record, size_t floats) {
+    for (size_t i = 0; i < floats; i++)
+        if (!isfinite(record[i])) return false;
+    return true;
+}
+
 /* Reads records up to the first that is short or damaged, and cuts the file there. */
 static exn_status load_records(exn_cache *cache) {
     const size_t floats = cache->record_floats;
@@ -158,7 +166,7 @@ static exn_status load_records(exn_cache *cache) {
         if (read_at(cache->file, &head, sizeof head, offset) != sizeof head) break;
         if (read_at(cache->file, record, floats * sizeof *record, offset + sizeof head) != floats * sizeof *record)
             break;
-        if (head.checksum != record_checksum(&head.content, record, floats)) break;
+        if (head.checksum != record_checksum(&head.content, record, floats) || !all_finite(record, floats)) break;
         if (exn_cache_find(cache, &head.content) != EXN_CACHE_MISSING) break;
         status = reserve(cache);
         if (status == EXN_OK) remember(cache, &head.content);

@@ -8,6 +8,7 @@
 
 #define SCHEMA "exeunt.costs/1"
 #define REPEATS 12u
+#define DURATION_MAX 1e12 /* ms: sums and products of a table's numbers stay finite */
 
 void exn_costs_free(exn_costs *costs, exn_context *ctx) {
     exn_free(ctx, costs->reach);
@@ -101,7 +102,7 @@ static exn_status read_numbers(double *out, exn_context *ctx, const json_t *arra
     for (size_t i = 0; i < count; i++) {
         const json_t *value = json_array_get(array, i);
         out[i] = json_number_value(value);
-        if (!json_is_number(value) || !(out[i] >= 0) || !isfinite(out[i]))
+        if (!json_is_number(value) || !(out[i] >= 0) || out[i] > DURATION_MAX)
             return exn_fail(ctx, EXN_E_FORMAT, "%s: element %zu is no duration", field, i);
     }
     return EXN_OK;
@@ -115,7 +116,7 @@ static exn_status fill_from(exn_costs *costs, const exn_profile *profile, const 
     if (!schema || strcmp(schema, SCHEMA) != 0) return exn_fail(ctx, EXN_E_FORMAT, "schema is not " SCHEMA);
     EXN_TRY(read_numbers(costs->reach, ctx, json_object_get(root, "exits"), early, "exits"));
     costs->reach[early] = json_number_value(full);
-    if (!(costs->reach[early] > 0) || !isfinite(costs->reach[early]))
+    if (!(costs->reach[early] > 0) || costs->reach[early] > DURATION_MAX)
         return exn_fail(ctx, EXN_E_FORMAT, "full is no duration");
     if (heads) EXN_TRY(read_numbers(costs->head, ctx, heads, early, "heads"));
     for (size_t i = 0; i < early; i++) {
@@ -132,7 +133,7 @@ static exn_status read_file(exn_costs *costs, const exn_profile *profile, const 
     exn_mapping file;
     json_error_t error;
     EXN_TRY(exn_mapping_open(&file, profile->ctx, path));
-    json_t *root = json_loadb((const char *)file.bytes, file.size, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_loadb(file.size ? (const char *)file.bytes : "", file.size, JSON_REJECT_DUPLICATES, &error);
     exn_mapping_close(&file);
     exn_status status = root ? fill_from(costs, profile, root)
                              : exn_fail(profile->ctx, EXN_E_FORMAT, "line %d: %.100s", error.line, error.text);
@@ -151,6 +152,8 @@ static exn_status fill(exn_costs *costs, const exn_profile *profile, const char 
     costs->head = exn_calloc(ctx, costs->exits, sizeof *costs->head);
     costs->source = exn_strdup(ctx, wish ? file_name(wish) : "measured");
     if (!costs->reach || !costs->head || !costs->source) return EXN_E_NOMEM;
+    if (!exn_name_is_clean(costs->source)) /* the profile will keep it */
+        return exn_fail(ctx, EXN_E_INVALID, "%s: a cost table needs a name in UTF-8", wish);
     costs->in_ms = !wish || strcmp(wish, "macs") != 0;
     if (!wish) return measure(costs, profile);
     if (costs->in_ms) return read_file(costs, profile, wish);

@@ -30,11 +30,12 @@ void exn_profile_destroy(exn_profile *profile) {
     exn_free(ctx, profile);
 }
 
-/* Names go into JSON, which takes nothing but UTF-8. */
-static bool is_utf8(const char *text) {
-    json_t *value = json_string(text);
+bool exn_name_is_clean(const char *text) {
+    for (const char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) return false;
+    json_t *value = json_string(text); /* NULL: not UTF-8 */
     json_decref(value);
-    return value;
+    return value && text[0];
 }
 
 static exn_status name_classes(exn_profile *profile, const exn_profile_options *options) {
@@ -43,6 +44,9 @@ static exn_status name_classes(exn_profile *profile, const exn_profile_options *
     if (options->classes && options->class_count != count)
         return exn_fail(ctx, EXN_E_INVALID, "%zu class names for a network with %zu logits", options->class_count,
                         count);
+    if (count > EXN_CLASSES_MAX)
+        return exn_fail(ctx, EXN_E_UNSUPPORTED, "%s: %zu logits, at most %u are read as classes", profile->model->path,
+                        count, EXN_CLASSES_MAX);
     profile->classes = exn_calloc(ctx, count, sizeof *profile->classes);
     if (!profile->classes) return EXN_E_NOMEM;
     profile->class_count = count;
@@ -50,7 +54,8 @@ static exn_status name_classes(exn_profile *profile, const exn_profile_options *
         char number[NUMBER_BYTES];
         snprintf(number, sizeof number, "%zu", i);
         const char *name = options->classes ? options->classes[i] : number;
-        if (!name || !is_utf8(name)) return exn_fail(ctx, EXN_E_INVALID, "class %zu has no name in UTF-8", i);
+        if (!name || !exn_name_is_clean(name))
+            return exn_fail(ctx, EXN_E_INVALID, "class %zu has no name in UTF-8 without control characters", i);
         profile->classes[i] = exn_strdup(ctx, name);
         if (!profile->classes[i]) return EXN_E_NOMEM;
     }
@@ -155,6 +160,8 @@ static exn_status fill_in(exn_profile *profile, const exn_profile_options *optio
 
 exn_status exn_profile_create(exn_profile **out, const exn_model *model, const exn_profile_options *options) {
     exn_profile_options filled;
+    if (!model) return EXN_E_INVALID;
+    if (!out) return exn_fail(model->ctx, EXN_E_INVALID, "exn_profile_create: out is NULL");
     EXN_TRY(exn_options_read(&filled, sizeof filled, model->ctx, options));
     exn_profile *profile = exn_calloc(model->ctx, 1, sizeof *profile);
     if (!profile) return EXN_E_NOMEM;
@@ -172,20 +179,21 @@ exn_status exn_profile_create(exn_profile **out, const exn_model *model, const e
 /* ---- questions ---- */
 
 size_t exn_profile_exit_count(const exn_profile *profile) {
-    return profile->exit_count;
+    return profile ? profile->exit_count : 0;
 }
 
 size_t exn_profile_class_count(const exn_profile *profile) {
-    return profile->class_count;
+    return profile ? profile->class_count : 0;
 }
 
 const char *exn_profile_class_name(const exn_profile *profile, size_t label) {
-    return label < profile->class_count ? profile->classes[label] : NULL;
+    return profile && label < profile->class_count ? profile->classes[label] : NULL;
 }
 
 /* An enabled exit that accepts any confidence lets nothing pass. */
 size_t exn_profile_deepest_exit(const exn_profile *profile) {
     size_t deepest = 0;
+    if (!profile) return 0;
     while (deepest + 1 < profile->exit_count &&
            !(profile->exits[deepest].rule.enabled && profile->exits[deepest].rule.threshold <= 0))
         deepest++;
@@ -205,6 +213,7 @@ static double macs_fraction(const exn_profile *profile, size_t exit) {
 }
 
 exn_status exn_profile_get_exit(exn_exit_info *out, const exn_profile *profile, size_t exit) {
+    if (!profile) return EXN_E_INVALID;
     if (exit >= profile->exit_count)
         return exn_fail(profile->ctx, EXN_E_INVALID, "exit %zu of %zu", exit, profile->exit_count);
     const exn_exit *e = &profile->exits[exit];

@@ -9,7 +9,8 @@
 #include "graph/preprocess.h"
 #include "graph/run.h"
 
-#define EXN_EXITS_MAX 64u /* of one profile, the last included */
+#define EXN_EXITS_MAX 64u      /* of one profile, the last included */
+#define EXN_CLASSES_MAX 65536u /* of one profile: a damaged network can have logits without end */
 
 typedef struct exn_exit {
     char *tap;            /* value name in the model's graph */
@@ -37,6 +38,9 @@ struct exn_profile {
         accuracy; /* of the policy, out of fold on the labelled ones it was chosen by: a little flattered; NaN: unknown */
     char *costs; /* where cost_ms comes from: "measured", "macs", or a file's name */
 };
+
+/* Whether a profile may keep this text as a name: UTF-8, not empty, and nothing in it that steers a terminal. */
+bool exn_name_is_clean(const char *text);
 
 /* The graph of a model with a profile's exits, and the values to ask a plan for. */
 typedef struct exn_network {

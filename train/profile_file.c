@@ -48,8 +48,14 @@ static exn_status find_model_path(char **out, const exn_profile *profile, const 
     char *folder = folder_of(path);
     if (!folder) return exn_fail(profile->ctx, EXN_E_IO, "%s: %s", path, strerror(errno));
     char *file = realpath(profile->model->path, NULL);
-    const exn_status status = file ? relative_path(out, profile->ctx, folder, file)
-                                   : exn_fail(profile->ctx, EXN_E_IO, "%s: %s", profile->model->path, strerror(errno));
+    exn_status status;
+    if (!file)
+        status = exn_fail(profile->ctx, EXN_E_IO, "%s: %s", profile->model->path, strerror(errno));
+    else if (!exn_name_is_clean(file))
+        status =
+            exn_fail(profile->ctx, EXN_E_INVALID, "%s: a profile can only name a network whose path is UTF-8", file);
+    else
+        status = relative_path(out, profile->ctx, folder, file);
     free(folder);
     free(file);
     return status;
@@ -71,17 +77,16 @@ static exn_status list_heads(exn_tensor_list *list, const exn_profile *profile) 
 }
 
 static exn_status write_list(const exn_profile *profile, const exn_tensor_list *list, const char *path) {
-    exn_lock *lock;
+    exn_lock *lock = NULL;
     exn_writer *writer;
-    EXN_TRY(exn_lock_take(&lock, profile->ctx, path));
-    exn_status status = exn_writer_open(&writer, profile->ctx, path);
-    if (status == EXN_OK) {
-        status = exn_safetensors_write(writer, profile->ctx, list);
-        if (status == EXN_OK)
-            status = exn_writer_commit(writer);
-        else
-            exn_writer_discard(writer);
-    }
+    EXN_TRY(
+        exn_writer_open(&writer, profile->ctx, path)); /* first: what cannot be replaced gets no lock file beside it */
+    exn_status status = exn_lock_take(&lock, profile->ctx, path);
+    if (status == EXN_OK) status = exn_safetensors_write(writer, profile->ctx, list);
+    if (status == EXN_OK)
+        status = exn_writer_commit(writer);
+    else
+        exn_writer_discard(writer);
     exn_lock_release(lock);
     return status;
 }
@@ -105,6 +110,8 @@ static exn_status save_list(exn_tensor_list *list, const exn_profile *profile, c
 exn_status exn_profile_save(const exn_profile *profile, const char *path) {
     exn_tensor_list list = {0};
     char *model_path = NULL;
+    if (!profile) return EXN_E_INVALID;
+    if (!path) return exn_fail(profile->ctx, EXN_E_INVALID, "exn_profile_save: path is NULL");
     EXN_TRY(find_model_path(&model_path, profile, path));
     const exn_status status = save_list(&list, profile, path, model_path);
     exn_tensor_list_free(&list, profile->ctx);
@@ -141,8 +148,10 @@ static exn_status read_profile(exn_profile *profile, const exn_tensor_list *list
 }
 
 exn_status exn_profile_open(exn_profile **out, const exn_model *model, const char *path, const void *options) {
-    (void)options; /* reserved */
+    if (!model) return EXN_E_INVALID;
     exn_context *ctx = model->ctx;
+    if (!out || options)
+        return exn_fail(ctx, EXN_E_INVALID, "exn_profile_open: out must not be NULL, and options must be");
     exn_mapping file;
     exn_tensor_list list = {0};
     EXN_TRY(exn_mapping_open(&file, ctx, path));
@@ -176,6 +185,7 @@ exn_status exn_profile_model_path(char *out, size_t out_bytes, exn_context *ctx,
     exn_mapping file;
     exn_tensor_list list = {0};
     char *model_path = NULL;
+    if (!out || !ctx) return exn_fail(ctx, EXN_E_INVALID, "exn_profile_model_path: out and ctx must not be NULL");
     EXN_TRY(exn_mapping_open(&file, ctx, path));
     exn_status status = exn_safetensors_read(&list, ctx, file.bytes, file.size);
     if (status == EXN_OK) status = exn_state_model_path(&model_path, ctx, &list);

@@ -28,7 +28,7 @@ void exn_runner_destroy(exn_runner *runner) {
 }
 
 const char *exn_runner_error(const exn_runner *runner) {
-    return runner->message;
+    return runner ? runner->message : "";
 }
 
 /* The untouched network answers at its own temperature, not at the personal one. */
@@ -58,6 +58,8 @@ static exn_status set_up(exn_runner *runner, const exn_runner_options *options) 
 
 exn_status exn_runner_create(exn_runner **out, const exn_profile *profile, const exn_runner_options *options) {
     exn_runner_options filled;
+    if (!profile) return EXN_E_INVALID;
+    if (!out) return exn_fail(profile->ctx, EXN_E_INVALID, "exn_runner_create: out is NULL");
     EXN_TRY(exn_options_read(&filled, sizeof filled, profile->ctx, options));
     exn_runner *runner = exn_calloc(profile->ctx, 1, sizeof *runner);
     if (!runner) return EXN_E_NOMEM;
@@ -90,6 +92,7 @@ static exn_status answer_input(exn_runner *runner, exn_answer *answer) {
 }
 
 exn_status exn_runner_classify(exn_runner *runner, const exn_image *image, exn_answer *answer) {
+    if (!runner) return EXN_E_INVALID;
     const exn_model *model = runner->profile->model;
     const exn_status status =
         exn_preprocess_image(exn_exec_input(runner->exec), runner->resizer, image, &runner->profile->preprocess,
@@ -99,6 +102,11 @@ exn_status exn_runner_classify(exn_runner *runner, const exn_image *image, exn_a
 }
 
 exn_status exn_runner_classify_tensor(exn_runner *runner, const float *chw, exn_answer *answer) {
+    if (!runner) return EXN_E_INVALID;
+    if (!chw) {
+        snprintf(runner->message, sizeof runner->message, "input: NULL");
+        return EXN_E_INVALID;
+    }
     const exn_model *model = runner->profile->model;
     const size_t count = model->channels * model->height * model->width;
     for (size_t i = 0; i < count; i++)

@@ -167,7 +167,7 @@ static exn_status read_classes(exn_profile *profile, const json_t *root) {
     profile->class_count = profile->model->classes;
     for (size_t i = 0; i < profile->class_count; i++) {
         const char *name = json_string_value(json_array_get(array, i));
-        if (!name) return bad(profile->ctx, "classes");
+        if (!name || !exn_name_is_clean(name)) return bad(profile->ctx, "classes");
         profile->classes[i] = exn_strdup(profile->ctx, name);
         if (!profile->classes[i]) return EXN_E_NOMEM;
     }

@@ -131,6 +131,8 @@ static exn_status set_up(exn_trainer *trainer, const exn_trainer_options *option
 
 exn_status exn_trainer_create(exn_trainer **out, exn_profile *profile, const exn_trainer_options *options) {
     exn_trainer_options filled;
+    if (!profile) return EXN_E_INVALID;
+    if (!out) return exn_fail(profile->ctx, EXN_E_INVALID, "exn_trainer_create: out is NULL");
     EXN_TRY(exn_options_read(&filled, sizeof filled, profile->ctx, options));
     exn_trainer *trainer = exn_calloc(profile->ctx, 1, sizeof *trainer);
     if (!trainer) return EXN_E_NOMEM;
@@ -176,6 +178,7 @@ static exn_status add_input(exn_trainer *trainer, int64_t label) {
 }
 
 exn_status exn_trainer_add(exn_trainer *trainer, const exn_image *image, int64_t label) {
+    if (!trainer) return EXN_E_INVALID;
     const exn_model *model = trainer->profile->model;
     EXN_TRY(check_label(trainer, label));
     EXN_TRY(exn_preprocess_image(trainer->input, trainer->resizer, image, &trainer->profile->preprocess, model->height,
@@ -184,6 +187,8 @@ exn_status exn_trainer_add(exn_trainer *trainer, const exn_image *image, int64_t
 }
 
 exn_status exn_trainer_add_tensor(exn_trainer *trainer, const float *chw, int64_t label) {
+    if (!trainer) return EXN_E_INVALID;
+    if (!chw) return exn_fail(trainer->ctx, EXN_E_INVALID, "exn_trainer_add_tensor: chw is NULL");
     const exn_model *model = trainer->profile->model;
     const size_t pixels = model->height * model->width, channels = model->channels;
     EXN_TRY(check_label(trainer, label));
@@ -198,11 +203,12 @@ exn_status exn_trainer_add_tensor(exn_trainer *trainer, const float *chw, int64_
 
 exn_status exn_trainer_get_estimate(exn_trainer_estimate *out, const exn_trainer *trainer, size_t labelled,
                                     size_t unlabelled) {
-    exn_trainer_estimate estimate = {0};
-    size_t samples = SIZE_MAX, training;
+    exn_trainer_estimate estimate = {.struct_size = sizeof estimate};
+    size_t samples, training;
+    if (!trainer) return EXN_E_INVALID;
     if (!exn_size_add(&samples, labelled, unlabelled) ||
         !exn_size_mul(&estimate.cache_bytes, samples, exn_cache_record_bytes(trainer->record_count)))
-        return exn_fail(trainer->ctx, EXN_E_INVALID, "%zu samples cannot be addressed", samples);
+        return exn_fail(trainer->ctx, EXN_E_INVALID, "%zu and %zu samples cannot be addressed", labelled, unlabelled);
     EXN_TRY(exn_session_estimate(&estimate.macs, &training, trainer, labelled, unlabelled));
     estimate.macs += (uint64_t)samples * trainer->profile->model->macs;
     /* The extraction's plan stays while heads are trained: samples may be added between two runs. */
@@ -229,6 +235,7 @@ static exn_status check_budget(const exn_trainer *trainer) {
 }
 
 exn_status exn_trainer_run(exn_trainer *trainer, exn_progress_fn *progress, void *user) {
+    if (!trainer) return EXN_E_INVALID;
     const double start = exn_now() - trainer->used_s;
     if (!trainer->session) {
         EXN_TRY(check_budget(trainer));

@@ -113,6 +113,37 @@ class DataSets(Case):
         self.fails("attach", NETWORK, "-o", self.folder / "p", "--classes", path, says="2 class names")
         self.assertFalse((self.folder / "p").exists())
 
+    def test_ambiguous_folder(self):
+        path = self.folder / "classes.txt"
+        path.write_text("".join(f"kind{i}\n" for i in range(9)) + "kind0\n")
+        me = self.attach("--classes", path)
+        for name in ("kind0", "kind1"):
+            (self.folder / "data" / name).mkdir(parents=True)
+            png(self.folder / "data" / name / "1.png", 28, 28, bytes(784))
+        self.fails("evaluate", me, self.folder / "data", says="two classes of that name")
+
+    def test_class_names(self):
+        """Names that would be invisible, or steer the terminal that shows them."""
+        path = self.folder / "classes.txt"
+        for bad in (b"", b"\x1b[31mred", b"caf\xe9", b"a\0b"):
+            with self.subTest(bad=bad):
+                path.write_bytes(b"".join(b"kind%d\n" % i for i in range(9)) + bad + b"\n")
+                self.fails("attach", NETWORK, "-o", self.folder / "p", "--classes", path)
+                self.assertFalse((self.folder / "p").exists())
+
+    def test_costs(self):
+        me = self.attach("--exits", "1")
+        data = idx_pair(self.folder, "x", [0, 1] * 10)
+        table = '{"schema":"exeunt.costs/1","exits":[%s],"full":%s}'
+        for text, says in (("", "costs.json: line 1"), (table % ("1e308", "1e308"), "no duration"),
+                           (table % ("1", "1e300"), "full is no duration"), (table % ("-1", "1"), "no duration")):
+            with self.subTest(text=text):
+                (self.folder / "costs.json").write_text(text)
+                self.fails("personalise", me, data, "--costs", self.folder / "costs.json", says=says)
+        strange = os.path.join(os.fsencode(self.folder), b"caf\xe9.json")
+        pathlib.Path(os.fsdecode(strange)).write_text(table % ("1", "2"))
+        self.fails("personalise", me, data, "--costs", os.fsdecode(strange), says="needs a name in UTF-8")
+
     def test_idx(self):
         me = self.attach()
         path = idx_pair(self.folder, "x", [0, 1, 2])
@@ -176,6 +207,23 @@ class Targets(Case):
         self.addCleanup(self.folder.chmod, 0o755)
         self.fails("attach", NETWORK, "-o", self.folder / "p", says="p")
         self.fails("personalise", me, data, says="cannot be replaced")
+
+    def test_no_lock_beside_what_cannot_be_replaced(self):
+        for target in (self.folder, "/dev/full"):
+            with self.subTest(target=target):
+                self.fails("attach", NETWORK, "-o", target, says=str(target))
+                self.assertFalse(os.path.exists(f"{target}.lock"))
+        (self.folder / "link").symlink_to(self.folder / "none" / "p")
+        self.fails("attach", NETWORK, "-o", self.folder / "link", says="link")
+        self.assertEqual([p.name for p in self.folder.iterdir()], ["link"])
+
+    def test_one_line_without_standard_output(self):
+        with open("/dev/full", "wb") as full:
+            done = self.run_program("plan", self.folder / "none.onnx", stdout=full)
+        self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1))
+        with open("/dev/full", "wb") as full:
+            done = self.run_program("plan", NETWORK, stdout=full)
+        self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1))
 
     def test_profile_of_another_network(self):
         me = self.attach()

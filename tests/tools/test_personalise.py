@@ -78,6 +78,22 @@ class Personalise(Case):
         self.fails(*self.command(me, "--no-measure"), limit=5000)
         self.assertEqual(me.read_bytes(), old)
 
+    def test_second_writer(self):
+        """Fails at once, and leaves what the first has extracted."""
+        me = self.attach("--exits", "1")
+        cache = me.with_name(me.name + ".cache")
+        words = [PROGRAM, *map(str, self.command(me, "--no-measure"))]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job:
+            while job.poll() is None and not (cache.exists() and cache.stat().st_size > 2000):
+                time.sleep(0.001)
+            job.send_signal(signal.SIGSTOP)
+            extracted = cache.read_bytes()
+            self.fails(*self.command(me, "--no-measure"), says="locked by another writer")
+            self.assertEqual(cache.read_bytes(), extracted)
+            job.send_signal(signal.SIGCONT)
+            message = job.communicate(timeout=100)[1]
+        self.assertEqual(job.returncode, 0, message)
+
     def test_one_sample_of_a_class(self):
         """Few samples may teach little, but do no harm."""
         me = self.attach("--exits", "1")

@@ -3,6 +3,7 @@
 #include "tests/unit/unit.h"
 #include "train/cache.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,6 +143,27 @@ START_TEST(flipped_bytes_are_never_served) {
 }
 END_TEST
 
+/* The checksum is right, so somebody forged it. */
+START_TEST(features_that_are_not_finite_are_not_read) {
+    exn_context *ctx = unit_context();
+    char *folder = unit_temp_create(), *path = unit_path(folder, "features");
+    exn_cache *cache;
+    fill(ctx, path, 2);
+    unit_assert_ok(ctx, exn_cache_open(&cache, ctx, path, KEY, FLOATS, 0));
+    float record[FLOATS] = {1, NAN};
+    const exn_content content = exn_content_of(record, FLOATS);
+    size_t index;
+    unit_assert_ok(ctx, exn_cache_append(&index, cache, &content, record));
+    exn_cache_close(cache);
+    unit_assert_ok(ctx, exn_cache_open(&cache, ctx, path, KEY, FLOATS, 0));
+    ck_assert_uint_eq(exn_cache_count(cache), 2);
+    exn_cache_close(cache);
+    free(path);
+    unit_temp_remove(folder);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
 START_TEST(another_key_starts_anew_and_a_second_writer_waits) {
     exn_context *ctx = unit_context();
     char *folder = unit_temp_create(), *path = unit_path(folder, "features");
@@ -183,6 +205,6 @@ END_TEST
 int main(void) {
     return unit_run("cache",
                     (const TTest *const[]){in_memory, budget_is_refused_with_the_need, cut_at_every_byte,
-                                           flipped_bytes_are_never_served,
+                                           flipped_bytes_are_never_served, features_that_are_not_finite_are_not_read,
                                            another_key_starts_anew_and_a_second_writer_waits, memory_may_fail, NULL});
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the small ONNX files beside it: one sound network (tiny.onnx), networks with weights in other files, and
+"""Writes the small ONNX files beside it: sound networks (tiny.onnx and every_pixel.onnx), networks with weights in other files, and
 networks with one thing wrong each, which test_import.c expects to be refused. Needs numpy and onnx; the files are
 committed, so only who changes this script runs it."""
 
@@ -47,6 +47,7 @@ def sound():
                  numpy_helper.from_array(np.float32(0), "lo"), numpy_helper.from_array(np.float32(6), "hi"),
                  floats("g", 3, 8), floats("h", 3)]
     write("tiny", nodes, constants, inputs=[port("x", "n", 2, "h", "w")])
+    write("every_pixel", [node("Flatten", "x", "y")], [], inputs=[port("x", "n", 2, "h", "w")])
 
 
 def external(name, location, offset="0", length="16"):
