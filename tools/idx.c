@@ -2,10 +2,11 @@
  * IDX: two zero bytes, the element type, the rank, big-endian sizes, elements. */
 #include "tools/idx.h"
 
-#include <errno.h>
-#include <string.h>
+#include <unistd.h>
 
 #include <zlib.h>
+
+#include "tools/image.h"
 
 enum { IDX_U8 = 0x08, IDX_RANK_MAX = 4 };
 static const size_t idx_bytes_max = (size_t)1 << 30;
@@ -14,9 +15,18 @@ static bool header_good(const uint8_t head[4]) {
     return head[0] == 0 && head[1] == 0 && head[2] == IDX_U8 && head[3] >= 1 && head[3] <= IDX_RANK_MAX;
 }
 
+static exn_status open_file(gzFile *out, exn_context *ctx, const char *path) {
+    int descriptor = -1;
+    EXN_TRY(exn_file_open(&descriptor, ctx, path));
+    *out = gzdopen(descriptor, "rb");
+    if (*out != NULL) return EXN_OK;
+    close(descriptor);
+    return exn_fail(ctx, EXN_E_NOMEM, "%s: out of memory", path);
+}
+
 bool exn_idx_recognise(const char *path) {
-    gzFile file = gzopen(path, "rbe");
-    if (file == NULL) return false;
+    gzFile file = NULL;
+    if (open_file(&file, NULL, path) != EXN_OK) return false;
     uint8_t head[4];
     const bool good = gzread(file, head, sizeof head) == (int)sizeof head && header_good(head);
     gzclose_r(file);
@@ -73,8 +83,8 @@ static exn_status load(exn_tensor *out, gzFile file, exn_context *ctx) {
 }
 
 exn_status exn_idx_load(exn_tensor *out, exn_context *ctx, const char *path) {
-    gzFile file = gzopen(path, "rbe");
-    if (file == NULL) return exn_fail(ctx, EXN_E_IO, "%s: %s", path, strerror(errno));
+    gzFile file = NULL;
+    EXN_TRY(open_file(&file, ctx, path));
     const exn_status status = load(out, file, ctx);
     gzclose_r(file);
     return status == EXN_OK ? EXN_OK : exn_fail_in(ctx, status, "%s", path);

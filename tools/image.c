@@ -3,9 +3,11 @@
 #include "tools/image.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 void exn_picture_free(exn_picture *picture, exn_context *ctx) {
     exn_free(ctx, picture->pixels);
@@ -29,14 +31,31 @@ exn_status exn_picture_allocate(exn_picture *out, exn_context *ctx, size_t width
     return EXN_OK;
 }
 
+exn_status exn_file_open(int *out, exn_context *ctx, const char *path) {
+    const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0) return exn_fail(ctx, EXN_E_IO, "%s: %s", path, strerror(errno));
+    struct stat info;
+    if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
+        close(file);
+        return exn_fail(ctx, EXN_E_IO, "%s: not a regular file", path);
+    }
+    *out = file;
+    return EXN_OK;
+}
+
 exn_status exn_file_read(uint8_t **out, size_t *bytes, exn_context *ctx, const char *path, size_t most_bytes) {
-    FILE *file = fopen(path, "rbe");
-    if (file == NULL) return exn_fail(ctx, EXN_E_IO, "%s: %s", path, strerror(errno));
+    int descriptor = -1;
+    EXN_TRY(exn_file_open(&descriptor, ctx, path));
+    FILE *file = fdopen(descriptor, "rb");
+    if (file == NULL) {
+        close(descriptor);
+        return exn_fail(ctx, EXN_E_NOMEM, "%s: out of memory", path);
+    }
     struct stat info;
     exn_status status = EXN_OK;
     uint8_t *block = NULL;
-    if (fstat(fileno(file), &info) != 0 || !S_ISREG(info.st_mode))
-        status = exn_fail(ctx, EXN_E_IO, "%s: not a regular file", path);
+    if (fstat(descriptor, &info) != 0)
+        status = exn_fail(ctx, EXN_E_IO, "%s: %s", path, strerror(errno));
     else if ((uint64_t)info.st_size > most_bytes)
         status = exn_fail(ctx, EXN_E_UNSUPPORTED, "%s: larger than %zu bytes", path, most_bytes);
     else if ((block = exn_malloc(ctx, (size_t)info.st_size + 1, 1)) == NULL)

@@ -21,6 +21,8 @@ exn_status exn_picture_load(exn_picture *out, exn_context *ctx, const char *path
 void exn_picture_free(exn_picture *picture, exn_context *ctx);
 /* Borrowed view for the library. */
 exn_image exn_picture_view(const exn_picture *picture);
+/* Opens a regular file for reading; others are refused without waiting for them, as a pipe without writer would. */
+exn_status exn_file_open(int *out, exn_context *ctx, const char *path);
 /* Whole file in memory, at most most_bytes; freed with exn_free. */
 exn_status exn_file_read(uint8_t **out, size_t *bytes, exn_context *ctx, const char *path, size_t most_bytes);
 

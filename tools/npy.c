@@ -3,7 +3,6 @@
 #include "tools/npy.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "tools/image.h"
 
 enum { MAGIC_BYTES = 8, HEADER_BYTES_MAX = 4096 };
 static const char magic[] = "\x93NUMPY";
@@ -144,10 +144,7 @@ exn_status exn_npy_open(exn_npy **out, exn_context *ctx, const char *path) {
     npy->path = exn_strdup(ctx, path);
     npy->file = -1;
     exn_status status = npy->path == NULL ? EXN_E_NOMEM : EXN_OK;
-    if (status == EXN_OK) {
-        npy->file = open(path, O_RDONLY | O_CLOEXEC);
-        if (npy->file < 0) status = exn_fail(ctx, EXN_E_IO, "%s: %s", path, strerror(errno));
-    }
+    if (status == EXN_OK) status = exn_file_open(&npy->file, ctx, path);
     if (status == EXN_OK) status = read_header(npy);
     if (status != EXN_OK) {
         exn_npy_close(npy);

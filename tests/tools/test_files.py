@@ -113,6 +113,15 @@ class DataSets(Case):
         self.fails("attach", NETWORK, "-o", self.folder / "p", "--classes", path, says="2 class names")
         self.assertFalse((self.folder / "p").exists())
 
+    def test_pipe_without_writer(self):
+        me = self.attach()
+        pipe = self.folder / "pipe.npy"
+        os.mkfifo(pipe)
+        for words in (("evaluate", me, pipe), ("run", NETWORK, pipe, "-o", self.folder / "out.npy"), ("classify", me, pipe),
+                      ("attach", NETWORK, "-o", self.folder / "p", "--classes", pipe), ("plan", pipe)):
+            with self.subTest(words=words):
+                self.fails(*words, says="pipe.npy: not a regular file")
+
     def test_ambiguous_folder(self):
         path = self.folder / "classes.txt"
         path.write_text("".join(f"kind{i}\n" for i in range(9)) + "kind0\n")
@@ -196,7 +205,7 @@ class Targets(Case):
         self.assertEqual(out.read_bytes(), before)
 
     def test_no_folder(self):
-        self.fails("attach", NETWORK, "-o", self.folder / "none" / "p", says="none")
+        self.fails("attach", NETWORK, "-o", self.folder / "none" / "p", says="none/p: No such file")
         self.fails("attach", NETWORK, "-o", "/proc/p.safetensors", says="/proc/p.safetensors")
 
     @unittest.skipIf(os.geteuid() == 0, "root writes everywhere")
