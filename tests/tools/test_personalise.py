@@ -87,10 +87,12 @@ class Personalise(Case):
             while job.poll() is None and not (cache.exists() and cache.stat().st_size > 2000):
                 time.sleep(0.001)
             job.send_signal(signal.SIGSTOP)
-            extracted = cache.read_bytes()
-            self.fails(*self.command(me, "--no-measure"), says="locked by another writer")
-            self.assertEqual(cache.read_bytes(), extracted)
-            job.send_signal(signal.SIGCONT)
+            try:
+                extracted = cache.read_bytes()
+                self.fails(*self.command(me, "--no-measure"), says="locked by another writer")
+                self.assertEqual(cache.read_bytes(), extracted)
+            finally:
+                job.send_signal(signal.SIGCONT)
             message = job.communicate(timeout=100)[1]
         self.assertEqual(job.returncode, 0, message)
 
