@@ -163,9 +163,11 @@ static exn_status load_records(exn_cache *cache) {
     while (status == EXN_OK) {
         record_head head;
         const size_t offset = record_offset(cache, cache->count);
-        if (read_at(cache->file, &head, sizeof head, offset) != sizeof head) break;
-        if (read_at(cache->file, record, floats * sizeof *record, offset + sizeof head) != floats * sizeof *record)
-            break;
+        size_t got = read_at(cache->file, &head, sizeof head, offset);
+        if (got == sizeof head) got = read_at(cache->file, record, floats * sizeof *record, offset + sizeof head);
+        if (got == SIZE_MAX)
+            status = io_error(cache, "read"); /* what cannot be read now may be whole: nothing is cut */
+        if (got != floats * sizeof *record) break;
         if (head.checksum != record_checksum(&head.content, record, floats) || !all_finite(record, floats)) break;
         if (exn_cache_find(cache, &head.content) != EXN_CACHE_MISSING) break;
         status = reserve(cache);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define NAME_BYTES 64u
 
@@ -15,6 +16,12 @@ static void tensor_name(char name[NAME_BYTES], size_t exit, exn_head_tensor whic
 }
 
 /* ---- the network's path, relative to the profile's folder ---- */
+
+/* Where a profile's bytes lie: behind the link, if `path` is one; free() it. */
+static char *behind_link(const char *path) {
+    struct stat info;
+    return !lstat(path, &info) && S_ISLNK(info.st_mode) ? realpath(path, NULL) : strdup(path);
+}
 
 /* The folder of `path` as an absolute path without links; free() it. */
 static char *folder_of(const char *path) {
@@ -45,7 +52,8 @@ static exn_status relative_path(char **out, exn_context *ctx, const char *folder
 }
 
 static exn_status find_model_path(char **out, const exn_profile *profile, const char *path) {
-    char *folder = folder_of(path);
+    char *place = behind_link(path), *folder = place ? folder_of(place) : NULL;
+    free(place);
     if (!folder) return exn_fail(profile->ctx, EXN_E_IO, "%s: %s", path, strerror(errno));
     char *file = realpath(profile->model->path, NULL);
     exn_status status;
@@ -174,9 +182,12 @@ exn_status exn_profile_open(exn_profile **out, const exn_model *model, const cha
 }
 
 static exn_status resolve(char *out, size_t out_bytes, exn_context *ctx, const char *path, const char *model_path) {
-    const char *slash = strrchr(path, '/');
-    const int folder = model_path[0] == '/' || !slash ? 0 : (int)(slash - path + 1);
-    const int length = snprintf(out, out_bytes, "%.*s%s", folder, path, model_path);
+    char *place = behind_link(path);
+    if (!place) return exn_fail(ctx, EXN_E_IO, "%s: %s", path, strerror(errno));
+    const char *slash = strrchr(place, '/');
+    const int folder = model_path[0] == '/' || !slash ? 0 : (int)(slash - place + 1);
+    const int length = snprintf(out, out_bytes, "%.*s%s", folder, place, model_path);
+    free(place);
     if (length >= 0 && (size_t)length < out_bytes) return EXN_OK;
     return exn_fail(ctx, EXN_E_INVALID, "%s: the path of its network does not fit into %zu bytes", path, out_bytes);
 }

@@ -67,15 +67,16 @@ static exn_status plan_extraction(exn_trainer *trainer) {
     return status == EXN_OK ? exn_exec_create(&trainer->exec, trainer->ctx, trainer->plan) : status;
 }
 
-/* What makes features comparable: the network's bytes, where exits are attached, and what they read there. */
+/* What makes features comparable: the network's bytes, arithmetic, where exits are attached, and what they read there. */
 static exn_status make_key(char key[EXN_HASH_TEXT_BYTES], const exn_trainer *trainer) {
     const exn_profile *profile = trainer->profile;
     exn_context *ctx = trainer->ctx;
-    size_t length = strlen(profile->model->hash) + 1;
+    size_t length = strlen(profile->model->hash) + 32;
     for (size_t i = 0; i < profile->exit_count; i++) length += strlen(profile->exits[i].tap) + 32;
     char *text = exn_malloc(ctx, length, 1);
     if (!text) return EXN_E_NOMEM;
-    size_t used = (size_t)snprintf(text, length, "%s", profile->model->hash);
+    size_t used =
+        (size_t)snprintf(text, length, "%s %s", profile->model->hash, trainer->kernels->fused ? "fused" : "rounded");
     for (size_t i = 0; i < profile->exit_count; i++)
         used += (size_t)snprintf(text + used, length - used, "\n%d %s", (int)profile->exits[i].head.kind,
                                  profile->exits[i].tap);

@@ -153,6 +153,38 @@ START_TEST(names_its_network_relative_to_itself) {
 }
 END_TEST
 
+/* Saved through a link in a folder higher up, a profile must open by its own name and by the link's. */
+START_TEST(names_its_network_through_links) {
+    set_up();
+    char *top = unit_temp_create(), *deep = unit_path(top, "deep"), *link = unit_path(top, "link");
+    char *own = unit_path(deep, "own"), *lock = unit_path(deep, "own.lock"), *wanted = realpath(model->path, NULL);
+    const char *names[] = {own, link};
+    exn_profile *profile;
+    ck_assert_int_eq(mkdir(deep, 0700), 0);
+    unit_assert_ok(ctx, small_profile(&profile, model, EXN_HEAD_LINEAR));
+    unit_assert_ok(ctx, exn_profile_save(profile, own));
+    ck_assert_int_eq(symlink(own, link), 0);
+    unit_assert_ok(ctx, exn_profile_save(profile, link));
+    for (size_t i = 0; i < 2; i++) {
+        char found[4096];
+        unit_assert_ok(ctx, exn_profile_model_path(found, sizeof found, ctx, names[i]));
+        char *real = realpath(found, NULL);
+        ck_assert_msg(real && strcmp(real, wanted) == 0, "%s names %s", names[i], found);
+        free(real);
+    }
+    exn_profile_destroy(profile);
+    unlink(lock);
+    ck_assert(!unlink(own) && !rmdir(deep));
+    free(wanted);
+    free(lock);
+    free(own);
+    free(link);
+    free(deep);
+    unit_temp_remove(top);
+    tear_down();
+}
+END_TEST
+
 START_TEST(another_network_is_refused) {
     set_up();
     exn_profile *profile;
@@ -398,11 +430,11 @@ START_TEST(python_reads_it) {
 END_TEST
 
 int main(void) {
-    return unit_run("profile",
-                    (const TTest *const[]){fresh_profile_is_the_untouched_network, options_are_checked, round_trip,
-                                           names_its_network_relative_to_itself, another_network_is_refused,
-                                           network_whose_path_is_not_text, structs_without_a_size_are_refused,
-                                           cut_at_every_byte, no_flipped_bit_goes_unnoticed, forged_states_are_refused,
-                                           weights_that_are_no_numbers_are_refused, failed_save_keeps_the_old_file,
-                                           memory_may_fail, python_reads_it, NULL});
+    return unit_run("profile", (const TTest *const[]){
+                                   fresh_profile_is_the_untouched_network, options_are_checked, round_trip,
+                                   names_its_network_relative_to_itself, names_its_network_through_links,
+                                   another_network_is_refused, network_whose_path_is_not_text,
+                                   structs_without_a_size_are_refused, cut_at_every_byte, no_flipped_bit_goes_unnoticed,
+                                   forged_states_are_refused, weights_that_are_no_numbers_are_refused,
+                                   failed_save_keeps_the_old_file, memory_may_fail, python_reads_it, NULL});
 }
