@@ -177,53 +177,7 @@ exn_status exn_graph_node(exn_value_id *out, exn_graph *graph, exn_op op, const 
     return EXN_OK;
 }
 
-/* ---- copying and pruning ---- */
-
-static exn_status copy_floats(const float **list, exn_graph *to, size_t count) {
-    if (*list == NULL) return EXN_OK;
-    void *block;
-    EXN_TRY(exn_graph_block(&block, to, count, sizeof(float)));
-    memcpy(block, *list, count * sizeof(float));
-    *list = block;
-    return EXN_OK;
-}
-
-static exn_status copy_into(exn_graph *to, const exn_graph *from) {
-    for (size_t i = 0; i < from->value_count; i++) {
-        const exn_value *value = &from->values[i];
-        exn_value_id id;
-        EXN_TRY(exn_graph_value(&id, to, value->name, value->dtype, &value->shape));
-        to->values[id].data = value->data;
-        to->values[id].aligned = value->aligned;
-    }
-    for (size_t i = 0; i < from->node_count; i++) {
-        const exn_node *node = &from->nodes[i];
-        exn_attrs attrs = node->attrs;
-        if (node->output_count > 0 && (attrs.fold_scale != NULL || attrs.fold_shift != NULL)) {
-            const exn_shape *shape = &from->values[node->outputs[0]].shape;
-            const size_t channels = shape->rank > 1 ? shape->dim[1] : 0;
-            EXN_TRY(copy_floats(&attrs.fold_scale, to, channels));
-            EXN_TRY(copy_floats(&attrs.fold_shift, to, channels));
-        }
-        EXN_TRY(exn_graph_append(to, node->op, node->name, node->inputs, node->input_count, node->outputs,
-                                 node->output_count, &attrs));
-    }
-    to->input = from->input;
-    to->output = from->output;
-    return EXN_OK;
-}
-
-exn_status exn_graph_copy(exn_graph **out, const exn_graph *graph) {
-    exn_graph *copy;
-    EXN_TRY(exn_graph_create(&copy, graph->ctx));
-    const exn_status status = copy_into(copy, graph);
-    if (status != EXN_OK) {
-        exn_graph_destroy(copy);
-        return status;
-    }
-    *out = copy;
-    return EXN_OK;
-}
+/* ---- pruning ---- */
 
 static bool node_is_needed(const exn_node *node, const bool *needed) {
     for (size_t i = 0; i < node->output_count; i++)

@@ -89,8 +89,6 @@ typedef struct exn_graph {
 
 exn_status exn_graph_create(exn_graph **out, exn_context *ctx);
 void exn_graph_destroy(exn_graph *graph);
-/* A deep copy but for constant data, which both then share: the source must outlive the copy. */
-exn_status exn_graph_copy(exn_graph **out, const exn_graph *graph);
 /* name NULL: made up. EXN_E_INVALID if the name is taken. */
 exn_status exn_graph_value(exn_value_id *out, exn_graph *graph, const char *name, exn_dtype dtype,
                            const exn_shape *shape);
