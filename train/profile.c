@@ -20,6 +20,7 @@ void exn_profile_destroy(exn_profile *profile) {
     exn_context *ctx = profile->ctx;
     for (size_t i = 0; profile->exits && i < profile->exit_count; i++) {
         exn_head_free(&profile->exits[i].head, ctx);
+        exn_head_free(&profile->exits[i].general, ctx);
         exn_free(ctx, profile->exits[i].tap);
         exn_free(ctx, profile->exits[i].decision);
     }
@@ -95,6 +96,8 @@ static exn_status describe_exit(exn_exit *e, exn_context *ctx, const char *tap, 
     e->rule.temperature = 1.0f;
     e->rule.threshold = 1.0f;
     e->accuracy = e->nll = e->agreement = e->share = NAN;
+    e->general_temperature = NAN;
+    e->general_accuracy = e->general_nll = NAN;
     e->tap = exn_strdup(ctx, tap);
     e->decision = exn_strdup(ctx, decision);
     return e->tap && e->decision ? EXN_OK : EXN_E_NOMEM;

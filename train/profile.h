@@ -22,6 +22,11 @@ typedef struct exn_exit {
     double share;         /* of the personal samples, out of fold, that leave here under the policy; NaN: unknown */
     double cost_ms;       /* from the input to this exit's decision, enabled heads before it included; 0: unknown */
     char *decision;       /* one sentence: what was decided and on which evidence */
+    /* What general data taught, before anybody's photos; a personal run starts from it and leaves it alone. */
+    exn_head
+        general; /* of the kind of `head`, tensors owned; kind AUTO: never pretrained, and then there are no tensors */
+    float general_temperature;            /* these three cross-fitted on the general data; NaN: unknown */
+    double general_accuracy, general_nll; /* at general_temperature */
 } exn_exit;
 
 struct exn_profile {

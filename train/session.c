@@ -48,11 +48,12 @@ static exn_status divide(exn_session *s) {
     return status;
 }
 
-/* The last exit always starts from the network's own layer: what it learned from photos that are judged again now would
- * make those look better than they are. The same holds for early exits, which start fresh. */
+/* Every exit starts from what general data taught it: what it learned from photos that are judged again now would make
+ * those look better than they are. Never pretrained, the last one starts from the network's own layer, the others fresh. */
 static exn_status start_head(exn_head *out, const exn_session *s, size_t exit) {
     const exn_profile *profile = s->trainer->profile;
-    const exn_head *old = &profile->exits[exit].head;
+    const exn_head *old = &profile->exits[exit].head, *general = &profile->exits[exit].general;
+    if (general->kind != EXN_HEAD_AUTO) return exn_head_copy(out, s->ctx, general);
     if (old->kind == EXN_HEAD_CLASSIFIER) {
         EXN_TRY(exn_head_from_classifier(out, s->ctx, profile->model->graph));
         out->h = old->h;

@@ -31,13 +31,20 @@ static json_t *write_preprocess(const exn_preprocess *p) {
                      order_names[p->order]);
 }
 
+static json_t *write_general(const exn_exit *e) {
+    return json_pack("{s:o, s:o, s:o}", "temperature", number((double)e->general_temperature), "accuracy",
+                     number(e->general_accuracy), "nll", number(e->general_nll));
+}
+
 static json_t *write_exit(const exn_exit *e) {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:s}", "tap", e->tap,
-                     "kind", exn_head_kind_names[e->head.kind], "c", (json_int_t)e->head.c, "h", (json_int_t)e->head.h,
-                     "w", (json_int_t)e->head.w, "trained", e->trained, "enabled", e->rule.enabled, "temperature",
-                     (double)e->rule.temperature, "threshold", (double)e->rule.threshold, "accuracy",
-                     number(e->accuracy), "nll", number(e->nll), "agreement", number(e->agreement), "share",
-                     number(e->share), "cost_ms", number(e->cost_ms), "decision", e->decision ? e->decision : "");
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:s, s:b, s:o}", "tap",
+                     e->tap, "kind", exn_head_kind_names[e->head.kind], "c", (json_int_t)e->head.c, "h",
+                     (json_int_t)e->head.h, "w", (json_int_t)e->head.w, "trained", e->trained, "enabled",
+                     e->rule.enabled, "temperature", (double)e->rule.temperature, "threshold",
+                     (double)e->rule.threshold, "accuracy", number(e->accuracy), "nll", number(e->nll), "agreement",
+                     number(e->agreement), "share", number(e->share), "cost_ms", number(e->cost_ms), "decision",
+                     e->decision ? e->decision : "", "pretrained", e->general.kind != EXN_HEAD_AUTO, "general",
+                     write_general(e));
 }
 
 static json_t *write_checksums(const exn_tensor_list *tensors) {
@@ -194,6 +201,28 @@ static exn_status read_rule(exn_exit *e, exn_context *ctx, const json_t *object)
     return copy_text(&e->decision, ctx, object, "decision");
 }
 
+/* Files of version 1.0 say nothing of general heads. */
+static exn_status read_general(exn_exit *e, exn_context *ctx, const json_t *object) {
+    const json_t *general = json_object_get(object, "general");
+    bool pretrained = false;
+    double temperature = NAN;
+    e->general_temperature = NAN;
+    e->general_accuracy = e->general_nll = NAN;
+    if (!general && !json_object_get(object, "pretrained")) return EXN_OK;
+    EXN_TRY(get_flag(&pretrained, ctx, object, "pretrained"));
+    EXN_TRY(get_number(&temperature, ctx, general, "temperature", true));
+    EXN_TRY(get_number(&e->general_accuracy, ctx, general, "accuracy", true));
+    EXN_TRY(get_number(&e->general_nll, ctx, general, "nll", true));
+    e->general_temperature = (float)temperature;
+    if (!isnan(temperature) && (!isfinite(e->general_temperature) || !(e->general_temperature > 0)))
+        return bad(ctx, "general temperature");
+    if (!pretrained) return EXN_OK;
+    exn_head head = {.kind = e->head.kind, .c = e->head.c, .h = e->head.h, .w = e->head.w, .classes = e->head.classes};
+    EXN_TRY(exn_head_allocate(&head, ctx));
+    e->general = head;
+    return EXN_OK;
+}
+
 /* Exits ascend over the model's taps; only the last one is the classifier. */
 static exn_status read_exit(exn_profile *profile, size_t index, size_t *next_tap, const json_t *object) {
     exn_context *ctx = profile->ctx;
@@ -218,6 +247,7 @@ static exn_status read_exit(exn_profile *profile, size_t index, size_t *next_tap
     *next_tap = tap + 1;
     EXN_TRY(exn_head_allocate(&head, ctx));
     e->head = head;
+    EXN_TRY(read_general(e, ctx, object));
     return read_rule(e, ctx, object);
 }
 

@@ -4,6 +4,8 @@
 
 #include "core/file.h"
 #include "core/rng.h"
+#include "train/safetensors.h"
+#include "train/state.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -87,4 +89,26 @@ uint8_t *small_read(size_t *size, const char *path) {
     exn_mapping_close(&file);
     exn_context_destroy(ctx);
     return copy;
+}
+
+void small_forge(exn_context *ctx, const exn_profile *profile, const char *path, const char *from, const char *to) {
+    exn_tensor_list list;
+    exn_writer *writer;
+    unit_assert_ok(ctx, exn_profile_save(profile, path));
+    size_t size;
+    uint8_t *bytes = small_read(&size, path);
+    unit_assert_ok(ctx, exn_safetensors_read(&list, ctx, bytes, size));
+    uint8_t *state = (uint8_t *)(uintptr_t)exn_tensor_list_find(&list, EXN_STATE_TENSOR)->data;
+    const size_t length = exn_tensor_list_find(&list, EXN_STATE_TENSOR)->bytes;
+    uint8_t *at = memmem(state, length, from, strlen(from));
+    ck_assert_msg(at != NULL, "%s", from);
+    memcpy(at, to, strlen(to));
+    char hash[EXN_HASH_TEXT_BYTES];
+    exn_hash_text(hash, state, length);
+    memcpy((uint8_t *)(uintptr_t)exn_tensor_list_find(&list, EXN_STATE_HASH_TENSOR)->data, hash, sizeof hash - 1);
+    unit_assert_ok(ctx, exn_writer_open(&writer, ctx, path));
+    unit_assert_ok(ctx, exn_writer_append(writer, bytes, size));
+    unit_assert_ok(ctx, exn_writer_commit(writer));
+    exn_tensor_list_free(&list, ctx);
+    free(bytes);
 }

@@ -21,5 +21,7 @@ exn_status small_add(exn_trainer *trainer, size_t count, size_t labelled);
 size_t small_right(exn_context *ctx, const exn_profile *profile, size_t exit);
 /* The whole file in memory; free() it. */
 uint8_t *small_read(size_t *size, const char *path);
+/* Saves the profile with the first `from` replaced by `to` (of the same length) in its state, all checksums made good again. */
+void small_forge(exn_context *ctx, const exn_profile *profile, const char *path, const char *from, const char *to);
 
 #endif

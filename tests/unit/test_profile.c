@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Profiles: made, saved, opened again; damaged, too new, for another network; memory and disks that fail. */
 #include "tests/unit/small.h"
+#include "train/fresh.h"
 #include "train/safetensors.h"
 #include "train/state.h"
 
@@ -302,29 +303,6 @@ START_TEST(no_flipped_bit_goes_unnoticed) {
 }
 END_TEST
 
-/* Saves the profile with `from` replaced by `to` (of the same length) in its state, all checksums made good again. */
-static void save_forged(const exn_profile *profile, const char *from, const char *to) {
-    exn_tensor_list list;
-    exn_writer *writer;
-    unit_assert_ok(ctx, exn_profile_save(profile, path));
-    size_t size;
-    uint8_t *bytes = small_read(&size, path);
-    unit_assert_ok(ctx, exn_safetensors_read(&list, ctx, bytes, size));
-    uint8_t *state = (uint8_t *)(uintptr_t)exn_tensor_list_find(&list, EXN_STATE_TENSOR)->data;
-    const size_t length = exn_tensor_list_find(&list, EXN_STATE_TENSOR)->bytes;
-    uint8_t *at = memmem(state, length, from, strlen(from));
-    ck_assert_msg(at != NULL, "%s", from);
-    memcpy(at, to, strlen(to));
-    char hash[EXN_HASH_TEXT_BYTES];
-    exn_hash_text(hash, state, length);
-    memcpy((uint8_t *)(uintptr_t)exn_tensor_list_find(&list, EXN_STATE_HASH_TENSOR)->data, hash, sizeof hash - 1);
-    unit_assert_ok(ctx, exn_writer_open(&writer, ctx, path));
-    unit_assert_ok(ctx, exn_writer_append(writer, bytes, size));
-    unit_assert_ok(ctx, exn_writer_commit(writer));
-    exn_tensor_list_free(&list, ctx);
-    free(bytes);
-}
-
 START_TEST(forged_states_are_refused) {
     set_up();
     exn_profile *profile, *opened;
@@ -336,11 +314,13 @@ START_TEST(forged_states_are_refused) {
         {"\"kind\":\"pooled\"", "\"kind\":\"linear\"", "tensor"},
         {"\"order\":\"rgb\"", "\"order\":\"cmy\"", "order"},
         {"\"classes\":[\"0\",\"1\"", "\"classes\":[\"0\", 1 ", "classes"},
+        {"\"pretrained\":false", "\"pretrained\":true ", "general.0"},
+        {"\"general\":{\"temperature\":null", "\"general\":{\"temperature\":-1.0", "temperature"},
         {"\"schema\":\"exeunt.profile\"", "\"schema\":\"exeunt.profane\"", "state of a profile"},
     };
     unit_assert_ok(ctx, small_profile(&profile, model, EXN_HEAD_POOLED));
     for (size_t i = 0; i < sizeof forged / sizeof *forged; i++) {
-        save_forged(profile, forged[i][0], forged[i][1]);
+        small_forge(ctx, profile, path, forged[i][0], forged[i][1]);
         const exn_status status = exn_profile_open(&opened, model, path, NULL);
         ck_assert_msg(status == EXN_E_FORMAT || status == EXN_E_UNSUPPORTED, "%s accepted", forged[i][1]);
         ck_assert_msg(strstr(exn_context_error(ctx), forged[i][2]) != NULL, "%s: %s", forged[i][1],
@@ -394,6 +374,7 @@ static exn_status create_save_open(exn_context *failing, void *to) {
     exn_profile *profile = NULL, *again = NULL;
     exn_status status = small_model(&net, failing);
     if (status == EXN_OK) status = small_profile(&profile, net, EXN_HEAD_CONV);
+    if (status == EXN_OK) status = exn_head_copy(&profile->exits[0].general, failing, &profile->exits[0].head);
     if (status == EXN_OK) status = exn_profile_save(profile, to);
     if (status == EXN_OK) status = exn_profile_open(&again, net, to, NULL);
     exn_profile_destroy(again);
