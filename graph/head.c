@@ -2,68 +2,83 @@
  * Heads as tensors: their shapes, their memory, and the one that starts from the network's own classifier. */
 #include "graph/head.h"
 
-const char *const exn_head_kind_names[EXN_HEAD_KINDS] = {[EXN_HEAD_AUTO] = "auto",
-                                                         [EXN_HEAD_LINEAR] = "linear",
-                                                         [EXN_HEAD_POOLED] = "pooled",
-                                                         [EXN_HEAD_CONV] = "conv",
-                                                         [EXN_HEAD_CLASSIFIER] = "classifier"};
+const char *const exn_head_kind_names[EXN_HEAD_KINDS] = {
+    [EXN_HEAD_AUTO] = "auto", [EXN_HEAD_LINEAR] = "linear",         [EXN_HEAD_POOLED] = "pooled",
+    [EXN_HEAD_CONV] = "conv", [EXN_HEAD_CLASSIFIER] = "classifier", [EXN_HEAD_CONV2] = "conv2"};
 
 bool exn_head_keeps_map(exn_head_kind kind) {
-    return kind == EXN_HEAD_POOLED || kind == EXN_HEAD_CONV;
+    return kind == EXN_HEAD_POOLED || exn_head_stages(kind) > 0;
 }
 
 const char *exn_head_tensor_name(exn_head_tensor which) {
     static const char *const names[EXN_HEAD_TENSORS] = {
-        [EXN_HEAD_DW_WEIGHT] = "dw.weight", [EXN_HEAD_PW_WEIGHT] = "pw.weight",  [EXN_HEAD_BN_SCALE] = "bn.scale",
-        [EXN_HEAD_BN_SHIFT] = "bn.shift",   [EXN_HEAD_BN_MEAN] = "bn.mean",      [EXN_HEAD_BN_VAR] = "bn.var",
-        [EXN_HEAD_MEAN] = "norm.mean",      [EXN_HEAD_INV_STD] = "norm.inv_std", [EXN_HEAD_FC_WEIGHT] = "fc.weight",
-        [EXN_HEAD_FC_BIAS] = "fc.bias"};
+        [EXN_HEAD_DW_WEIGHT] = "dw.weight", [EXN_HEAD_PW_WEIGHT] = "pw.weight",   [EXN_HEAD_BN_SCALE] = "bn.scale",
+        [EXN_HEAD_BN_SHIFT] = "bn.shift",   [EXN_HEAD_BN_MEAN] = "bn.mean",       [EXN_HEAD_BN_VAR] = "bn.var",
+        [EXN_HEAD_MEAN] = "norm.mean",      [EXN_HEAD_INV_STD] = "norm.inv_std",  [EXN_HEAD_FC_WEIGHT] = "fc.weight",
+        [EXN_HEAD_FC_BIAS] = "fc.bias",     [EXN_HEAD_DW2_WEIGHT] = "dw2.weight", [EXN_HEAD_PW2_WEIGHT] = "pw2.weight",
+        [EXN_HEAD_BN2_SCALE] = "bn2.scale", [EXN_HEAD_BN2_SHIFT] = "bn2.shift",   [EXN_HEAD_BN2_MEAN] = "bn2.mean",
+        [EXN_HEAD_BN2_VAR] = "bn2.var"};
     return (unsigned)which < EXN_HEAD_TENSORS ? names[which] : "unknown";
 }
 
-static size_t at_most_grid(size_t size) {
-    return size < EXN_HEAD_GRID ? size : EXN_HEAD_GRID;
+size_t exn_head_grid(exn_head_kind kind) {
+    return kind == EXN_HEAD_POOLED || kind == EXN_HEAD_CONV ? 4 : kind == EXN_HEAD_CONV2 ? 3 : 1;
+}
+
+static size_t at_most(size_t size, size_t limit) {
+    return size < limit ? size : limit;
 }
 
 size_t exn_head_prefix_shape(size_t *h, size_t *w, size_t *c, const exn_head *head) {
-    const bool map = exn_head_keeps_map(head->kind);
+    const bool whole = exn_head_stages(head->kind) > 0;
     *c = head->c;
-    *h = !map ? 1 : head->kind == EXN_HEAD_POOLED ? at_most_grid(head->h) : head->h;
-    *w = !map ? 1 : head->kind == EXN_HEAD_POOLED ? at_most_grid(head->w) : head->w;
+    *h = whole ? head->h : at_most(head->h, exn_head_grid(head->kind));
+    *w = whole ? head->w : at_most(head->w, exn_head_grid(head->kind));
     return *h * *w * *c;
 }
 
-size_t exn_head_conv_size(size_t *stride, size_t *oh, size_t *ow, const exn_head *head) {
-    const size_t least = head->h < head->w ? head->h : head->w;
-    *stride = least < 14 ? 1 : 2;
-    *oh = (head->h - 1) / *stride + 1; /* 3x3 with one row of padding on either side */
-    *ow = (head->w - 1) / *stride + 1;
-    return *oh * *ow;
+size_t exn_head_stages(exn_head_kind kind) {
+    return kind == EXN_HEAD_CONV ? 1 : kind == EXN_HEAD_CONV2 ? 2 : 0;
+}
+
+exn_head_stage exn_head_stage_at(const exn_head *head, size_t i) {
+    exn_head_stage stage = {.c = head->c, .oh = head->h, .ow = head->w};
+    for (size_t at = 0; at <= i; at++) {
+        stage.h = stage.oh;
+        stage.w = stage.ow;
+        if (at > 0) stage.c = stage.hidden;
+        stage.stride = at_most(stage.h, stage.w) < 14 ? 1 : 2;
+        stage.oh = (stage.h - 1) / stage.stride + 1; /* 3x3 with one row of padding on either side */
+        stage.ow = (stage.w - 1) / stage.stride + 1;
+        stage.hidden = head->kind == EXN_HEAD_CONV ? 64 : at == 0 ? 128 : 256;
+    }
+    stage.first = i == 0 ? EXN_HEAD_DW_WEIGHT : EXN_HEAD_DW2_WEIGHT;
+    return stage;
 }
 
 size_t exn_head_features(const exn_head *head) {
-    size_t h, w, c, stride;
-    if (head->kind != EXN_HEAD_CONV) return exn_head_prefix_shape(&h, &w, &c, head);
-    exn_head_conv_size(&stride, &h, &w, head);
-    return at_most_grid(h) * at_most_grid(w) * EXN_HEAD_HIDDEN;
+    size_t h, w, c;
+    const size_t prefix = exn_head_prefix_shape(&h, &w, &c, head), stages = exn_head_stages(head->kind);
+    if (stages == 0) return prefix;
+    const exn_head_stage last = exn_head_stage_at(head, stages - 1);
+    const size_t grid = exn_head_grid(head->kind);
+    return at_most(last.oh, grid) * at_most(last.ow, grid) * last.hidden;
+}
+
+/* Dimensions of a convolution's tensor; none where the kind has no such stage. */
+static size_t stage_dims(size_t dims[2], const exn_head *head, exn_head_tensor which) {
+    const size_t i = which >= EXN_HEAD_DW2_WEIGHT;
+    dims[0] = dims[1] = 0;
+    if (i >= exn_head_stages(head->kind)) return 1;
+    const exn_head_stage stage = exn_head_stage_at(head, i);
+    dims[0] = which == stage.first ? 9 : stage.hidden;
+    dims[1] = stage.c;
+    return which <= stage.first + 1 ? 2 : 1; /* two matrices, then vectors of BatchNorm */
 }
 
 size_t exn_head_tensor_shape(exn_shape *out, const exn_head *head, exn_head_tensor which) {
-    const bool conv = head->kind == EXN_HEAD_CONV;
     size_t dims[2] = {0, 0}, rank = 1;
     switch (which) {
-    case EXN_HEAD_DW_WEIGHT:
-    case EXN_HEAD_PW_WEIGHT:
-        rank = 2;
-        dims[0] = !conv ? 0 : which == EXN_HEAD_DW_WEIGHT ? 9 : EXN_HEAD_HIDDEN;
-        dims[1] = head->c;
-        break;
-    case EXN_HEAD_BN_SCALE:
-    case EXN_HEAD_BN_SHIFT:
-    case EXN_HEAD_BN_MEAN:
-    case EXN_HEAD_BN_VAR:
-        dims[0] = conv ? EXN_HEAD_HIDDEN : 0;
-        break;
     case EXN_HEAD_FC_WEIGHT:
         rank = 2;
         dims[0] = head->classes;
@@ -76,11 +91,17 @@ size_t exn_head_tensor_shape(exn_shape *out, const exn_head *head, exn_head_tens
     case EXN_HEAD_INV_STD:
         dims[0] = exn_head_features(head);
         break;
-    case EXN_HEAD_TENSORS:
+    default:
+        rank = stage_dims(dims, head, which);
         break;
     }
     *out = exn_shape_of(rank, dims);
     return exn_shape_elements(out);
+}
+
+bool exn_head_starts_as_ones(exn_head_tensor which) {
+    return which == EXN_HEAD_BN_SCALE || which == EXN_HEAD_BN_VAR || which == EXN_HEAD_BN2_SCALE ||
+           which == EXN_HEAD_BN2_VAR || which == EXN_HEAD_INV_STD;
 }
 
 exn_status exn_head_allocate(exn_head *head, exn_context *ctx) {
@@ -94,7 +115,7 @@ exn_status exn_head_allocate(exn_head *head, exn_context *ctx) {
             exn_head_free(head, ctx);
             return EXN_E_NOMEM;
         }
-        const bool ones = which == EXN_HEAD_BN_SCALE || which == EXN_HEAD_BN_VAR || which == EXN_HEAD_INV_STD;
+        const bool ones = exn_head_starts_as_ones((exn_head_tensor)which);
         for (size_t i = 0; ones && i < count; i++) head->tensor[which][i] = 1.0f;
     }
     return EXN_OK;
@@ -108,11 +129,12 @@ void exn_head_free(exn_head *head, exn_context *ctx) {
 }
 
 uint64_t exn_head_macs(const exn_head *head) {
-    const uint64_t fc = (uint64_t)exn_head_features(head) * head->classes;
-    if (head->kind != EXN_HEAD_CONV) return fc;
-    size_t stride, oh, ow;
-    const uint64_t pixels = exn_head_conv_size(&stride, &oh, &ow, head);
-    return pixels * head->c * (9 + EXN_HEAD_HIDDEN) + fc;
+    uint64_t macs = (uint64_t)exn_head_features(head) * head->classes;
+    for (size_t i = 0; i < exn_head_stages(head->kind); i++) {
+        const exn_head_stage stage = exn_head_stage_at(head, i);
+        macs += (uint64_t)stage.oh * stage.ow * stage.c * (9 + stage.hidden);
+    }
+    return macs;
 }
 
 static bool passes_logits_on(exn_op op) {

@@ -43,17 +43,16 @@ static exn_status append_global_pool(exn_value_id *out, exn_graph *graph, exn_va
     return append_flatten(out, graph, pooled);
 }
 
-/* Adaptive average pooling to at most 4x4; a map that small already stays as it is. */
-static exn_status append_grid_pool(exn_value_id *out, exn_graph *graph, exn_value_id x) {
+/* Adaptive average pooling to at most grid x grid; a map that small already stays as it is. */
+static exn_status append_grid_pool(exn_value_id *out, exn_graph *graph, exn_value_id x, size_t grid) {
     const exn_shape *shape = &graph->values[x].shape;
     const size_t h = shape->dim[2], w = shape->dim[3];
     *out = x;
-    if (h <= EXN_HEAD_GRID && w <= EXN_HEAD_GRID) return EXN_OK;
+    if (h <= grid && w <= grid) return EXN_OK;
     exn_attrs attrs = exn_attrs_default();
     attrs.adaptive = true;
-    const exn_shape grid = map_shape(graph, x, shape->dim[1], h < EXN_HEAD_GRID ? h : EXN_HEAD_GRID,
-                                     w < EXN_HEAD_GRID ? w : EXN_HEAD_GRID);
-    return exn_graph_node(out, graph, EXN_OP_AveragePool, NULL, &x, 1, &attrs, &grid);
+    const exn_shape pooled = map_shape(graph, x, shape->dim[1], h < grid ? h : grid, w < grid ? w : grid);
+    return exn_graph_node(out, graph, EXN_OP_AveragePool, NULL, &x, 1, &attrs, &pooled);
 }
 
 static exn_status append_prefix(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head) {
@@ -62,8 +61,9 @@ static exn_status append_prefix(exn_value_id *out, exn_graph *graph, exn_value_i
     case EXN_HEAD_CLASSIFIER:
         return append_global_pool(out, graph, x);
     case EXN_HEAD_POOLED:
-        return append_grid_pool(out, graph, x);
+        return append_grid_pool(out, graph, x, exn_head_grid(head->kind));
     case EXN_HEAD_CONV:
+    case EXN_HEAD_CONV2:
         *out = x;
         return EXN_OK;
     case EXN_HEAD_AUTO:
@@ -72,42 +72,43 @@ static exn_status append_prefix(exn_value_id *out, exn_graph *graph, exn_value_i
     return exn_fail(graph->ctx, EXN_E_INVALID, "head: its kind is not decided");
 }
 
-static exn_status append_depthwise(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head) {
-    size_t stride, oh, ow;
-    exn_head_conv_size(&stride, &oh, &ow, head);
-    const exn_shape shape = exn_shape_of(4, (const size_t[]){head->c, 1, 3, 3});
+static exn_status append_depthwise(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head,
+                                   const exn_head_stage *stage) {
+    const exn_shape shape = exn_shape_of(4, (const size_t[]){stage->c, 1, 3, 3});
     void *block;
-    EXN_TRY(exn_graph_block(&block, graph, head->c * 9, sizeof(float)));
+    EXN_TRY(exn_graph_block(&block, graph, stage->c * 9, sizeof(float)));
     float *weight = block;
-    for (size_t c = 0; c < head->c; c++)
-        for (size_t tap = 0; tap < 9; tap++) weight[c * 9 + tap] = head->tensor[EXN_HEAD_DW_WEIGHT][tap * head->c + c];
+    for (size_t c = 0; c < stage->c; c++)
+        for (size_t tap = 0; tap < 9; tap++) weight[c * 9 + tap] = head->tensor[stage->first][tap * stage->c + c];
     exn_value_id inputs[2] = {x, EXN_VALUE_NONE};
     EXN_TRY(exn_graph_constant(&inputs[1], graph, NULL, EXN_F32, &shape, weight, false));
     exn_attrs attrs = exn_attrs_default();
-    attrs.groups = head->c;
+    attrs.groups = stage->c;
     for (size_t i = 0; i < 2; i++) {
         attrs.kernel[i] = 3;
-        attrs.stride[i] = stride;
+        attrs.stride[i] = stage->stride;
     }
     for (size_t i = 0; i < 4; i++) attrs.pad[i] = 1;
-    const exn_shape result = map_shape(graph, x, head->c, oh, ow);
+    const exn_shape result = map_shape(graph, x, stage->c, stage->oh, stage->ow);
     return exn_graph_node(out, graph, EXN_OP_Conv, NULL, inputs, 2, &attrs, &result);
 }
 
 /* 1x1 convolution; BatchNorm is what multiplies its weights and replaces its bias. */
-static exn_status append_pointwise(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head) {
-    const exn_shape shape = exn_shape_of(4, (const size_t[]){EXN_HEAD_HIDDEN, head->c, 1, 1});
+static exn_status append_pointwise(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head,
+                                   const exn_head_stage *stage) {
+    /* In the enumeration's order: depthwise, 1x1, scale, shift, mean, variance. */
+    float *const *tensor = head->tensor + stage->first;
+    const exn_shape shape = exn_shape_of(4, (const size_t[]){stage->hidden, stage->c, 1, 1});
     exn_value_id inputs[2] = {x, EXN_VALUE_NONE};
-    EXN_TRY(exn_graph_constant(&inputs[1], graph, NULL, EXN_F32, &shape, head->tensor[EXN_HEAD_PW_WEIGHT], true));
+    EXN_TRY(exn_graph_constant(&inputs[1], graph, NULL, EXN_F32, &shape, tensor[1], true));
     void *block;
-    EXN_TRY(exn_graph_block(&block, graph, (size_t)2 * EXN_HEAD_HIDDEN, sizeof(float)));
-    float *scale = block, *shift = scale + EXN_HEAD_HIDDEN;
-    for (size_t j = 0; j < EXN_HEAD_HIDDEN; j++) {
-        const double deviation = sqrt((double)head->tensor[EXN_HEAD_BN_VAR][j] + (double)EXN_HEAD_EPSILON);
-        const double factor = (double)head->tensor[EXN_HEAD_BN_SCALE][j] / deviation;
+    EXN_TRY(exn_graph_block(&block, graph, 2 * stage->hidden, sizeof(float)));
+    float *scale = block, *shift = scale + stage->hidden;
+    for (size_t j = 0; j < stage->hidden; j++) {
+        const double deviation = sqrt((double)tensor[5][j] + (double)EXN_HEAD_EPSILON);
+        const double factor = (double)tensor[2][j] / deviation;
         scale[j] = (float)factor;
-        shift[j] =
-            (float)((double)head->tensor[EXN_HEAD_BN_SHIFT][j] - (double)head->tensor[EXN_HEAD_BN_MEAN][j] * factor);
+        shift[j] = (float)((double)tensor[3][j] - (double)tensor[4][j] * factor);
     }
     exn_attrs attrs = exn_attrs_default();
     for (size_t i = 0; i < 2; i++) attrs.kernel[i] = attrs.stride[i] = 1;
@@ -116,8 +117,7 @@ static exn_status append_pointwise(exn_value_id *out, exn_graph *graph, exn_valu
     attrs.activation = EXN_ACT_CLAMP;
     attrs.lo = 0.0f;
     attrs.hi = INFINITY;
-    const exn_shape *of_x = &graph->values[x].shape;
-    const exn_shape result = map_shape(graph, x, EXN_HEAD_HIDDEN, of_x->dim[2], of_x->dim[3]);
+    const exn_shape result = map_shape(graph, x, stage->hidden, stage->oh, stage->ow);
     return exn_graph_node(out, graph, EXN_OP_Conv, NULL, inputs, 2, &attrs, &result);
 }
 
@@ -139,7 +139,6 @@ static void fold_standardise(float *weight, float *bias, const exn_head *head, s
 static exn_status append_fc(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head) {
     const size_t features = exn_head_features(head);
     exn_value_id inputs[3] = {x, EXN_VALUE_NONE, EXN_VALUE_NONE};
-    EXN_TRY(append_flatten(&inputs[0], graph, x));
     void *weight, *bias;
     EXN_TRY(exn_graph_block(&weight, graph, head->classes * features, sizeof(float)));
     EXN_TRY(exn_graph_block(&bias, graph, head->classes, sizeof(float)));
@@ -155,16 +154,24 @@ static exn_status append_fc(exn_value_id *out, exn_graph *graph, exn_value_id x,
     return exn_graph_node(out, graph, EXN_OP_Gemm, NULL, inputs, 3, &attrs, &result);
 }
 
-exn_status exn_head_append_tail(exn_value_id *logits, exn_graph *graph, exn_value_id x, const exn_head *head) {
+exn_status exn_head_append_features(exn_value_id *features, exn_graph *graph, exn_value_id x, const exn_head *head) {
     size_t h, w, c;
     exn_head_prefix_shape(&h, &w, &c, head);
     EXN_TRY(check_tap(graph, x, head, c, h, w));
-    if (head->kind == EXN_HEAD_CONV) {
-        EXN_TRY(append_depthwise(&x, graph, x, head));
-        EXN_TRY(append_pointwise(&x, graph, x, head));
-        EXN_TRY(append_grid_pool(&x, graph, x));
+    const size_t stages = exn_head_stages(head->kind);
+    for (size_t i = 0; i < stages; i++) {
+        const exn_head_stage stage = exn_head_stage_at(head, i);
+        EXN_TRY(append_depthwise(&x, graph, x, head, &stage));
+        EXN_TRY(append_pointwise(&x, graph, x, head, &stage));
     }
-    return append_fc(logits, graph, x, head);
+    if (stages) EXN_TRY(append_grid_pool(&x, graph, x, exn_head_grid(head->kind)));
+    return append_flatten(features, graph, x);
+}
+
+exn_status exn_head_append_tail(exn_value_id *logits, exn_graph *graph, exn_value_id x, const exn_head *head) {
+    exn_value_id features;
+    EXN_TRY(exn_head_append_features(&features, graph, x, head));
+    return append_fc(logits, graph, features, head);
 }
 
 exn_status exn_head_append(exn_value_id *prefix, exn_value_id *logits, exn_graph *graph, exn_value_id x,

@@ -16,22 +16,58 @@ static void fill_normal(float *values, size_t count, double deviation, uint64_t 
     for (size_t i = 0; i < count; i++) values[i] = (float)deviation * exn_rng_normal(&rng);
 }
 
+/* Random numbers of one tensor; those of a second stage stand apart, as they came later. */
+static uint64_t stream_of(size_t exit, exn_head_tensor which) {
+    if (which < EXN_HEAD_DW2_WEIGHT) return (uint64_t)exit * EXN_HEAD_DW2_WEIGHT + (uint64_t)which;
+    return ((uint64_t)which << 32) + (uint64_t)exit;
+}
+
+/* Inputs that one output sums; 0: the tensor does not start at random. */
+static double fan_in(const exn_head *head, const exn_shape *shape, exn_head_tensor which) {
+    if (which == EXN_HEAD_FC_WEIGHT) return (double)exn_head_features(head);
+    if (which == EXN_HEAD_DW_WEIGHT || which == EXN_HEAD_DW2_WEIGHT) return 9.0;
+    return which == EXN_HEAD_PW_WEIGHT || which == EXN_HEAD_PW2_WEIGHT ? (double)shape->dim[1] : 0.0;
+}
+
 void exn_head_reset(exn_head *head, uint64_t seed, size_t exit) {
-    for (int which = 0; which < EXN_HEAD_TENSORS; which++) {
+    for (int i = 0; i < EXN_HEAD_TENSORS; i++) {
+        const exn_head_tensor which = (exn_head_tensor)i;
         exn_shape shape;
-        const size_t count = exn_head_tensor_shape(&shape, head, (exn_head_tensor)which);
+        const size_t count = exn_head_tensor_shape(&shape, head, which);
         float *values = head->tensor[which];
-        const uint64_t stream = (uint64_t)exit * EXN_HEAD_TENSORS + (uint64_t)which;
         if (!count) continue;
-        if (which == EXN_HEAD_DW_WEIGHT)
-            fill_normal(values, count, sqrt(2.0 / 9.0), seed, stream);
-        else if (which == EXN_HEAD_PW_WEIGHT)
-            fill_normal(values, count, sqrt(2.0 / (double)head->c), seed, stream);
-        else if (which == EXN_HEAD_FC_WEIGHT)
-            fill_normal(values, count, sqrt(1.0 / (double)exn_head_features(head)), seed, stream);
+        const double inputs = fan_in(head, &shape, which);
+        if (inputs > 0)
+            fill_normal(values, count, sqrt((which == EXN_HEAD_FC_WEIGHT ? 1.0 : 2.0) / inputs), seed,
+                        stream_of(exit, which));
         else
-            fill_constant(values, count,
-                          which == EXN_HEAD_BN_SCALE || which == EXN_HEAD_BN_VAR || which == EXN_HEAD_INV_STD);
+            fill_constant(values, count, exn_head_starts_as_ones(which));
+    }
+}
+
+/* W over one standardisation is W * inv_std / new_inv_std over another, b moves by the difference of the means. */
+static void restate_fc(exn_head *head, const float *mean, const float *inv_std) {
+    const size_t features = exn_head_features(head);
+    const float *old_mean = head->tensor[EXN_HEAD_MEAN], *old_inv_std = head->tensor[EXN_HEAD_INV_STD];
+    for (size_t j = 0; j < head->classes; j++) {
+        float *weight = head->tensor[EXN_HEAD_FC_WEIGHT] + j * features;
+        double shift = 0;
+        for (size_t i = 0; i < features; i++) {
+            const double raw = (double)weight[i] * (double)old_inv_std[i];
+            shift += raw * ((double)(mean ? mean[i] : 0.0f) - (double)old_mean[i]);
+            weight[i] = (float)(inv_std ? raw / (double)inv_std[i] : raw);
+        }
+        float *bias = &head->tensor[EXN_HEAD_FC_BIAS][j];
+        *bias = (float)((double)*bias + shift);
+    }
+}
+
+void exn_head_set_norm(exn_head *head, const float *mean, const float *inv_std, bool restate) {
+    const size_t features = exn_head_features(head);
+    if (restate) restate_fc(head, mean, inv_std);
+    for (size_t i = 0; i < features; i++) {
+        head->tensor[EXN_HEAD_MEAN][i] = mean ? mean[i] : 0.0f;
+        head->tensor[EXN_HEAD_INV_STD][i] = inv_std ? inv_std[i] : 1.0f;
     }
 }
 

@@ -8,6 +8,9 @@
 /* Overwrites an allocated early head with its starting weights: normal numbers scaled by fan-in (He and others, 2015),
  * statistics and biases neutral. They follow from seed and exit index alone. */
 void exn_head_reset(exn_head *head, uint64_t seed, size_t exit);
+/* Sets the statistics of standardise ([features] each; both NULL: 0 and 1, raw features). restate: the FC is rewritten so that
+ * the head computes what it did before. */
+void exn_head_set_norm(exn_head *head, const float *mean, const float *inv_std, bool restate);
 /* Deep copy; `out` needs no preparation. */
 exn_status exn_head_copy(exn_head *out, exn_context *ctx, const exn_head *head);
 

@@ -219,6 +219,54 @@ exn_status exn_layer_standardise(exn_var *out, exn_tape *tape, exn_layer *layer,
                          layer->parts * last_dim(x_shape) * sizeof(float));
 }
 
+/* ---- mask, sum ---- */
+
+static void mask_forward(const exn_step_view *v) {
+    const exn_f32_vector *vector = &((const exn_layer *)v->state)->set->f32_vector;
+    size_t begin, end;
+    exn_part_range(&begin, &end, v->part, exn_shape_elements(v->shape[0]), 16);
+    vector->binary(EXN_MUL, end - begin, v->value[0] + begin, 1, v->value[1] + begin, 1, v->value[2] + begin);
+}
+
+static void mask_backward(const exn_step_view *v) {
+    const exn_f32_vector *vector = &((const exn_layer *)v->state)->set->f32_vector;
+    if (!v->grad[0]) return;
+    size_t begin, end;
+    exn_part_range(&begin, &end, v->part, exn_shape_elements(v->shape[0]), 16);
+    vector->scale_shift(end - begin, v->grad[2] + begin, v->value[1] + begin, v->grad[0] + begin, v->grad[0] + begin);
+}
+
+static const exn_step_rule mask_rule = {"mask", mask_forward, mask_backward, .backward_reads_inputs = true};
+
+exn_status exn_layer_mask(exn_var *out, exn_tape *tape, exn_layer *layer, const exn_shape *x_shape, exn_var x,
+                          exn_var mask) {
+    EXN_TRY(check_input(layer, x_shape, 0, mask_rule.name));
+    const exn_var inputs[] = {x, mask};
+    return exn_tape_push(out, tape, &mask_rule, layer, inputs, 2, x_shape, 0);
+}
+
+static void add_forward(const exn_step_view *v) {
+    const exn_f32_vector *vector = &((const exn_layer *)v->state)->set->f32_vector;
+    size_t begin, end;
+    exn_part_range(&begin, &end, v->part, exn_shape_elements(v->shape[0]), 16);
+    vector->binary(EXN_ADD, end - begin, v->value[0] + begin, 1, v->value[1] + begin, 1, v->value[2] + begin);
+}
+
+static void add_backward(const exn_step_view *v) {
+    const exn_f32_vector *vector = &((const exn_layer *)v->state)->set->f32_vector;
+    size_t begin, end;
+    exn_part_range(&begin, &end, v->part, exn_shape_elements(v->shape[0]), 16);
+    for (size_t i = 0; i < 2; i++)
+        if (v->grad[i]) vector->axpy(end - begin, 1.0f, v->grad[2] + begin, v->grad[i] + begin);
+}
+
+static const exn_step_rule add_rule = {.name = "add", .forward = add_forward, .backward = add_backward};
+
+exn_status exn_layer_add(exn_var *out, exn_tape *tape, exn_layer *layer, const exn_shape *shape, exn_var a, exn_var b) {
+    const exn_var inputs[] = {a, b};
+    return exn_tape_push(out, tape, &add_rule, layer, inputs, 2, shape, 0);
+}
+
 /* ---- soft cross-entropy ---- */
 
 static void entropy_forward(const exn_step_view *v) {

@@ -47,6 +47,11 @@ exn_status exn_layer_adaptive_pool(exn_var *out, exn_tape *tape, exn_layer *laye
 /* y = (x - mean) * inv_std per feature of the last dimension; mean and inv_std are inputs (features). */
 exn_status exn_layer_standardise(exn_var *out, exn_tape *tape, exn_layer *layer, const exn_shape *x_shape, exn_var x,
                                  exn_var mean, exn_var inv_std);
+/* y = x * mask, element by element; mask is an input of x's shape. */
+exn_status exn_layer_mask(exn_var *out, exn_tape *tape, exn_layer *layer, const exn_shape *x_shape, exn_var x,
+                          exn_var mask);
+/* y = a + b, of one shape. */
+exn_status exn_layer_add(exn_var *out, exn_tape *tape, exn_layer *layer, const exn_shape *shape, exn_var a, exn_var b);
 /* Scalar: see exn_soft_cross_entropy. z, target (rows, classes), weight (rows); target and weight are inputs. */
 exn_status exn_layer_soft_cross_entropy(exn_var *out, exn_tape *tape, exn_layer *layer, const exn_shape *z_shape,
                                         exn_var z, exn_var target, exn_var weight);

@@ -2,7 +2,8 @@
  * Training one head from cached features, one step at a time, so that the caller may stop after any of them.
  *
  *   linear, pooled, classifier   standardise (fixed) -> FC; the whole set in one batch where it fits
- *   conv                         depthwise -> 1x1 -> BatchNorm -> ReLU -> 4x4 pool -> standardise (running) -> FC
+ *   conv, conv2                  (depthwise -> 1x1 -> BatchNorm -> ReLU) once or twice -> pool -> standardise (running) -> FC
+ *   the FC of conv, conv2        what lies before it runs once, folded, when the fit is made; then as the first row
  *
  * Every number follows from the samples, the options and the seed: not from threads, tiles or time. */
 #ifndef EXN_TRAIN_LOOP_H
@@ -14,12 +15,24 @@
 
 typedef struct exn_fit exn_fit;
 
+typedef enum exn_fit_part { EXN_FIT_WHOLE = 0, EXN_FIT_FC = 1 } exn_fit_part;
+
 typedef struct exn_fit_options {
     exn_optimiser_kind optimiser;
+    exn_schedule schedule;
     double rate, decay; /* decay: AdamW's, relative to the rate; of SGD: added to the gradient */
     size_t steps;       /* >= 1 */
     size_t batch;       /* at most this many samples a step */
     float temperature;  /* of the loss */
+    exn_fit_part part;  /* what is trained; the FC alone for a conv head that was trained before */
+    bool
+        keep_norms; /* statistics of standardise and BatchNorm stay the head's own: of a head that was trained before */
+    double pull;    /* toward the starting FC: pull * |W - W0|^2 over its weights and bias is added to the loss */
+    double
+        soft_share; /* of the second loss, to samples' `soft` at soft_temperature; the first one's is 1 - soft_share */
+    float soft_temperature;
+    float dropout; /* share of the FC's inputs that a step leaves out, 0 .. 0.9 */
+    bool flip;     /* every second sample, at random, is shown mirrored (maps only) */
     uint64_t seed, stream;
 } exn_fit_options;
 
@@ -30,6 +43,7 @@ typedef struct exn_fit_samples {
     const size_t *record;
     size_t count, first;
     const float *target;
+    const float *soft; /* likewise, for the second loss; NULL where soft_share is 0 */
 } exn_fit_samples;
 
 /* Rate, decay, steps and batch that suit a fresh head of this kind and size, or the network's classifier, with `count` samples

@@ -6,6 +6,8 @@
 #define BETA2 0.999
 #define EPSILON 1e-8f
 #define MOMENTUM 0.9f
+#define WARM_SHARE 0.3
+#define WARM_START 0.04
 
 /* cos(pi x) is sin(pi (1/2 - x)), whose argument stays within pi/2: ten terms of the series reach double's precision. */
 double exn_half_cosine(double x) {
@@ -24,14 +26,29 @@ void exn_optimiser_start(exn_optimiser *out, exn_optimiser_kind kind, const exn_
         .kind = kind, .vector = vector, .rate = rate, .decay = decay, .steps = steps, .power1 = BETA1, .power2 = BETA2};
 }
 
+static double rate_now(const exn_optimiser *o) {
+    const double way = (double)o->step / (double)o->steps;
+    if (o->schedule == EXN_SCHEDULE_COSINE) return o->rate * exn_half_cosine(way);
+    if (way >= WARM_SHARE) return o->rate * exn_half_cosine((way - WARM_SHARE) / (1.0 - WARM_SHARE));
+    return o->rate * (1.0 - (1.0 - WARM_START) * exn_half_cosine(way / WARM_SHARE));
+}
+
+/* gradient += 2 * pull * (weight - anchor). */
+static void add_pull(const exn_optimiser *o, const exn_slot *slot, size_t begin, size_t count) {
+    const float twice = 2.0f * (float)o->pull;
+    o->vector->axpy(count, twice, slot->weight + begin, slot->gradient + begin);
+    o->vector->axpy(count, -twice, slot->anchor + begin, slot->gradient + begin);
+}
+
 void exn_optimiser_apply(const exn_optimiser *o, exn_part part) {
-    const float rate = (float)(o->rate * exn_half_cosine((double)o->step / (double)o->steps));
+    const float rate = (float)rate_now(o);
     const float correction1 = (float)(1.0 / (1.0 - o->power1)), correction2 = (float)(1.0 / (1.0 - o->power2));
     for (size_t s = 0; s < o->slots; s++) {
         const exn_slot *slot = &o->slot[s];
         const float decay = slot->decays ? (float)o->decay : 0.0f;
         size_t begin, end;
         exn_part_range(&begin, &end, part, slot->count, 16);
+        if (slot->anchor) add_pull(o, slot, begin, end - begin);
         if (o->kind == EXN_OPTIMISER_SGD)
             o->vector->sgd(end - begin, slot->weight + begin, slot->gradient + begin, slot->first + begin, rate,
                            MOMENTUM, decay);

@@ -2,73 +2,15 @@
  * Predictions of heads on cached features, and figures about them. */
 #include "train/quality.h"
 
-#include "graph/plan.h"
-#include "graph/run.h"
 #include "kernels/elementwise.h"
+#include "train/tail.h"
 
 #include <math.h>
-#include <string.h>
-
-#define PREDICT_BATCH 16u
-
-/* ---- prediction ---- */
-
-static exn_status tail_graph(exn_graph *graph, const exn_head *head, size_t batch) {
-    size_t h, w, c;
-    exn_head_prefix_shape(&h, &w, &c, head);
-    const bool map = exn_head_keeps_map(head->kind);
-    const exn_shape shape = exn_shape_of(map ? 4 : 2, (const size_t[]){batch, c, h, w});
-    EXN_TRY(exn_graph_value(&graph->input, graph, "features", EXN_F32, &shape));
-    return exn_head_append_tail(&graph->output, graph, graph->input, head);
-}
-
-static exn_status plan_tail(exn_plan **out, exn_context *ctx, const exn_kernel_set *kernels, const exn_head *head,
-                            size_t batch) {
-    exn_graph *graph;
-    EXN_TRY(exn_graph_create(&graph, ctx));
-    exn_status status = tail_graph(graph, head, batch);
-    const exn_plan_options options = {
-        .kernels = kernels, .threads = 1, .arithmetic = EXN_EXACT, .outputs = &graph->output, .output_count = 1};
-    if (status == EXN_OK) status = exn_plan_create(out, graph, &options);
-    exn_graph_destroy(graph);
-    return status;
-}
-
-/* The last batch may be short: what is left in its other rows does not matter, rows do not mix. */
-static exn_status predict_batches(float *out, float *logits, exn_exec *exec, const exn_head *head,
-                                  const exn_cache *cache, size_t first, const size_t *records, size_t count,
-                                  size_t batch) {
-    size_t h, w, c;
-    const size_t prefix = exn_head_prefix_shape(&h, &w, &c, head);
-    for (size_t begin = 0; begin < count; begin += batch) {
-        const size_t rows = count - begin < batch ? count - begin : batch;
-        float *input = exn_exec_input(exec);
-        memset(input, 0, batch * prefix * sizeof *input);
-        for (size_t i = 0; i < rows; i++)
-            EXN_TRY(exn_cache_read(input + i * prefix, cache, records[begin + i], first, prefix));
-        exn_exec_run(exec, &logits);
-        memcpy(out + begin * head->classes, logits, rows * head->classes * sizeof *out);
-    }
-    return EXN_OK;
-}
 
 exn_status exn_predict(float *out, exn_context *ctx, const exn_kernel_set *kernels, const exn_head *head,
                        const exn_cache *cache, size_t first, const size_t *records, size_t count) {
-    if (!count) return EXN_OK;
-    const size_t batch = count < PREDICT_BATCH ? count : PREDICT_BATCH;
-    exn_plan *plan;
-    exn_exec *exec = NULL;
-    EXN_TRY(plan_tail(&plan, ctx, kernels, head, batch));
-    float *logits = exn_malloc(ctx, batch * head->classes, sizeof *logits);
-    exn_status status = logits ? exn_exec_create(&exec, ctx, plan) : EXN_E_NOMEM;
-    if (status == EXN_OK) status = predict_batches(out, logits, exec, head, cache, first, records, count, batch);
-    exn_exec_destroy(exec);
-    exn_free(ctx, logits);
-    exn_plan_destroy(plan);
-    return status;
+    return exn_tail_run(out, EXN_TAIL_LOGITS, ctx, kernels, head, cache, first, records, count);
 }
-
-/* ---- figures ---- */
 
 static void scale_row(float *out, const exn_f32_vector *vector, const float *logits, size_t classes,
                       float temperature) {

@@ -9,13 +9,13 @@
 
 #define BATCH 2u
 
-static const exn_head_kind kinds[] = {EXN_HEAD_LINEAR, EXN_HEAD_POOLED, EXN_HEAD_CONV};
+static const exn_head_kind kinds[] = {EXN_HEAD_LINEAR, EXN_HEAD_POOLED, EXN_HEAD_CONV, EXN_HEAD_CONV2};
 
 static void randomise(exn_head *head, exn_rng *rng) {
     for (int which = 0; which < EXN_HEAD_TENSORS; which++) {
         exn_shape shape;
         const size_t count = exn_head_tensor_shape(&shape, head, (exn_head_tensor)which);
-        const bool positive = which == EXN_HEAD_BN_VAR || which == EXN_HEAD_INV_STD;
+        const bool positive = exn_head_starts_as_ones((exn_head_tensor)which);
         for (size_t i = 0; i < count; i++)
             head->tensor[which][i] = positive ? 0.5f + exn_rng_uniform(rng) : exn_rng_uniform(rng) - 0.5f;
     }
@@ -36,24 +36,22 @@ static double *pool_map(const double *map, size_t h, size_t w, size_t c, size_t 
     return out;
 }
 
-static double *conv_map(const exn_head *head, const double *map, size_t oh, size_t ow, size_t stride) {
-    const size_t c = head->c;
-    double *out = calloc(oh * ow * EXN_HEAD_HIDDEN, sizeof *out), *deep = calloc(c, sizeof *deep);
-    for (size_t p = 0; p < oh * ow; p++) {
-        memset(deep, 0, c * sizeof *deep);
+static double *conv_map(const exn_head *head, const double *map, const exn_head_stage *s) {
+    float *const *tensor = head->tensor + s->first; /* depthwise, 1x1, scale, shift, mean, variance */
+    double *out = calloc(s->oh * s->ow * s->hidden, sizeof *out), *deep = calloc(s->c, sizeof *deep);
+    for (size_t p = 0; p < s->oh * s->ow; p++) {
+        memset(deep, 0, s->c * sizeof *deep);
         for (size_t tap = 0; tap < 9; tap++) {
-            const size_t y = p / ow * stride + tap / 3 - 1, x = p % ow * stride + tap % 3 - 1;
-            if (y >= head->h || x >= head->w) continue;
-            for (size_t k = 0; k < c; k++)
-                deep[k] += map[(y * head->w + x) * c + k] * (double)head->tensor[EXN_HEAD_DW_WEIGHT][tap * c + k];
+            const size_t y = p / s->ow * s->stride + tap / 3 - 1, x = p % s->ow * s->stride + tap % 3 - 1;
+            if (y >= s->h || x >= s->w) continue;
+            for (size_t k = 0; k < s->c; k++)
+                deep[k] += map[(y * s->w + x) * s->c + k] * (double)tensor[0][tap * s->c + k];
         }
-        for (size_t j = 0; j < EXN_HEAD_HIDDEN; j++) {
+        for (size_t j = 0; j < s->hidden; j++) {
             double sum = 0;
-            for (size_t k = 0; k < c; k++) sum += deep[k] * (double)head->tensor[EXN_HEAD_PW_WEIGHT][j * c + k];
-            const double deviation = sqrt((double)head->tensor[EXN_HEAD_BN_VAR][j] + (double)EXN_HEAD_EPSILON);
-            sum = (sum - (double)head->tensor[EXN_HEAD_BN_MEAN][j]) / deviation;
-            sum = sum * (double)head->tensor[EXN_HEAD_BN_SCALE][j] + (double)head->tensor[EXN_HEAD_BN_SHIFT][j];
-            out[p * EXN_HEAD_HIDDEN + j] = fmax(sum, 0);
+            for (size_t k = 0; k < s->c; k++) sum += deep[k] * (double)tensor[1][j * s->c + k];
+            sum = (sum - (double)tensor[4][j]) / sqrt((double)tensor[5][j] + (double)EXN_HEAD_EPSILON);
+            out[p * s->hidden + j] = fmax(sum * (double)tensor[2][j] + (double)tensor[3][j], 0);
         }
     }
     free(deep);
@@ -62,14 +60,18 @@ static double *conv_map(const exn_head *head, const double *map, size_t oh, size
 
 /* Logits of one sample, straight from the definition in head.h. */
 static void define_logits(double *logits, const exn_head *head, const double *map) {
-    size_t h = head->h, w = head->w, c = head->c, stride;
+    size_t h = head->h, w = head->w, c = head->c;
     double *convolved = NULL;
-    if (head->kind == EXN_HEAD_CONV) {
-        exn_head_conv_size(&stride, &h, &w, head);
-        map = convolved = conv_map(head, map, h, w, stride);
-        c = EXN_HEAD_HIDDEN;
+    for (size_t i = 0; i < exn_head_stages(head->kind); i++) {
+        const exn_head_stage stage = exn_head_stage_at(head, i);
+        double *next = conv_map(head, map, &stage);
+        free(convolved);
+        map = convolved = next;
+        h = stage.oh;
+        w = stage.ow;
+        c = stage.hidden;
     }
-    const size_t grid = head->kind == EXN_HEAD_LINEAR ? 1 : 4;
+    const size_t grid = head->kind == EXN_HEAD_LINEAR ? 1 : head->kind == EXN_HEAD_CONV2 ? 3 : 4;
     double *x = pool_map(map, h, w, c, h < grid ? h : grid, w < grid ? w : grid);
     const size_t features = exn_head_features(head);
     for (size_t j = 0; j < head->classes; j++) {
@@ -136,7 +138,7 @@ static void check_head(exn_context *ctx, exn_head_kind kind, size_t h, size_t w)
 
 START_TEST(folded_heads_compute_their_definition) {
     exn_context *ctx = unit_context();
-    for (size_t k = 0; k < 3; k++) {
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         check_head(ctx, kinds[k], 14, 15); /* stride 2 */
         check_head(ctx, kinds[k], 7, 7);
         check_head(ctx, kinds[k], 4, 3); /* smaller than the grid */
@@ -148,12 +150,16 @@ END_TEST
 
 START_TEST(shapes_and_names) {
     const exn_head head = {.kind = EXN_HEAD_CONV, .c = 24, .h = 28, .w = 28, .classes = 17};
-    size_t stride, oh, ow;
-    ck_assert_uint_eq(exn_head_conv_size(&stride, &oh, &ow, &head), 14 * 14);
-    ck_assert_uint_eq(stride, 2);
+    const exn_head_stage stage = exn_head_stage_at(&head, 0);
+    ck_assert(stage.oh == 14 && stage.ow == 14 && stage.stride == 2);
     ck_assert_uint_eq(exn_head_features(&head), 16 * 64);
     ck_assert_uint_eq(exn_head_macs(&head), 14 * 14 * 24 * (9 + 64) + 17 * 1024);
+    const exn_head deep = {.kind = EXN_HEAD_CONV2, .c = 24, .h = 28, .w = 28, .classes = 17};
+    ck_assert_uint_eq(exn_head_features(&deep), 9 * 256);
+    ck_assert_uint_eq(exn_head_macs(&deep), 14 * 14 * 24 * (9 + 128) + 7 * 7 * 128 * (9 + 256) + 17 * 9 * 256);
     exn_shape shape;
+    ck_assert_uint_eq(exn_head_tensor_shape(&shape, &head, EXN_HEAD_DW2_WEIGHT), 0);
+    ck_assert_uint_eq(exn_head_tensor_shape(&shape, &deep, EXN_HEAD_PW2_WEIGHT), 256 * 128);
     ck_assert_uint_eq(exn_head_tensor_shape(&shape, &head, EXN_HEAD_FC_WEIGHT), 17 * 1024);
     ck_assert_uint_eq(exn_head_tensor_shape(&shape, &head, EXN_HEAD_DW_WEIGHT), 9 * 24);
     const exn_head linear = {.kind = EXN_HEAD_LINEAR, .c = 24, .h = 28, .w = 28, .classes = 17};

@@ -303,7 +303,7 @@ START_TEST(memory_may_fail) {
 END_TEST
 
 /* A few steps of the longest tape with one and with three threads. */
-START_TEST(threads_do_not_change_a_conv_head) {
+START_TEST(threads_do_not_change_a_deep_head) {
     exn_context *ctx = unit_context();
     exn_model *model;
     exn_cache *cache;
@@ -321,12 +321,18 @@ START_TEST(threads_do_not_change_a_conv_head) {
         target[i * 3 + i % 3] = 1;
     }
     for (size_t t = 0; t < 2; t++) {
-        head[t] = (exn_head){.kind = EXN_HEAD_CONV, .c = 10, .h = 9, .w = 9, .classes = 3};
+        head[t] = (exn_head){.kind = EXN_HEAD_CONV2, .c = 10, .h = 9, .w = 9, .classes = 3};
         unit_assert_ok(ctx, exn_head_allocate(&head[t], ctx));
         exn_head_reset(&head[t], 3, 0);
         exn_fit_options o = exn_fit_defaults(&head[t], 6);
         o.batch = 4;
-        const exn_fit_samples samples = {.cache = cache, .record = record, .count = 6, .target = target};
+        o.schedule = EXN_SCHEDULE_ONE_CYCLE;
+        o.soft_share = 0.7;
+        o.soft_temperature = 2.0f;
+        o.dropout = 0.2f;
+        o.flip = true;
+        const exn_fit_samples samples = {
+            .cache = cache, .record = record, .count = 6, .target = target, .soft = target};
         exn_fit *fit;
         unit_assert_ok(ctx, exn_fit_create(&fit, ctx, &model->kernels, t ? pool : NULL, &head[t], &samples, &o));
         for (size_t step = 0; step < 12; step++) unit_assert_ok(ctx, exn_fit_step(fit));
@@ -395,5 +401,5 @@ int main(void) {
                                                       kernel_sets_and_threads_change_nothing, pauses_change_nothing,
                                                       cache_file_replaces_extraction, odd_people, budgets,
                                                       estimate_holds, memory_may_fail,
-                                                      threads_do_not_change_a_conv_head, optimisers_descend, NULL});
+                                                      threads_do_not_change_a_deep_head, optimisers_descend, NULL});
 }

@@ -126,10 +126,11 @@ typedef struct exn_profile exn_profile;
 
 typedef enum exn_head_kind {
     EXN_HEAD_AUTO = 0,
-    EXN_HEAD_LINEAR = 1,    /* global average pool, FC */
-    EXN_HEAD_POOLED = 2,    /* adaptive 4x4 average pool, FC */
-    EXN_HEAD_CONV = 3,      /* depthwise 3x3, 1x1 to 64 channels, BatchNorm, ReLU, 4x4 pool, FC */
-    EXN_HEAD_CLASSIFIER = 4 /* the network's own classifier: always the last exit */
+    EXN_HEAD_LINEAR = 1,     /* global average pool, FC */
+    EXN_HEAD_POOLED = 2,     /* adaptive 4x4 average pool, FC */
+    EXN_HEAD_CONV = 3,       /* depthwise 3x3, 1x1 to 64 channels, BatchNorm, ReLU, 4x4 pool, FC */
+    EXN_HEAD_CLASSIFIER = 4, /* the network's own classifier: always the last exit */
+    EXN_HEAD_CONV2 = 5       /* two convolutions as conv has one, to 128 and 256 channels, 3x3 pool, FC */
 } exn_head_kind;
 
 typedef enum exn_channel_order { EXN_ORDER_RGB = 0, EXN_ORDER_BGR = 1, EXN_ORDER_GRAY = 2 } exn_channel_order;
