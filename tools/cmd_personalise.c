@@ -9,6 +9,7 @@
 
 #include "core/file.h"
 #include "tools/personalise.h"
+#include "train/trainer.h"
 
 /* Fewer held-out samples say little, and are worth more as lessons. */
 enum { HELD_OUT_LEAST = 20 };
@@ -30,6 +31,7 @@ static void catch_signals(bool on) {
 }
 
 static void release(exn_job *job) {
+    json_decref(job->photos);
     json_decref(job->after);
     json_decref(job->before);
     exn_trainer_destroy(job->trainer);
@@ -54,14 +56,16 @@ static exn_status forget_cache(const exn_job *job) {
 /* Fails now rather than after the work. */
 static exn_status check_target(exn_job *job) {
     exn_context *ctx = job->tool->ctx;
-    const int length = snprintf(job->cache, sizeof job->cache, "%s.cache", job->path);
+    const char *shared = exn_args_text(job->tool->args, "cache");
+    const int length = snprintf(job->cache, sizeof job->cache, "%s%s", shared != NULL ? shared : job->path,
+                                shared != NULL ? "" : ".cache");
     if (length < 0 || (size_t)length >= sizeof job->cache)
         return exn_fail(ctx, EXN_E_INVALID, "%s: name too long", job->path);
     char copy[PATH_MAX];
     snprintf(copy, sizeof copy, "%s", job->path);
     if (access(dirname(copy), W_OK) != 0)
         return exn_fail(ctx, EXN_E_IO, "%s: cannot be replaced: %s", job->path, strerror(errno));
-    return job->resume ? EXN_OK : forget_cache(job);
+    return job->resume || job->shared_cache ? EXN_OK : forget_cache(job);
 }
 
 static exn_status read_options(exn_job *job, exn_trainer_options *options, double *holdout) {
@@ -78,7 +82,10 @@ static exn_status read_options(exn_job *job, exn_trainer_options *options, doubl
     job->measure = exn_args_text(args, "no-measure") == NULL;
     job->skip_bad = exn_args_text(args, "skip-bad") != NULL;
     job->resume = exn_args_text(args, "resume") != NULL;
-    job->keep_cache = exn_args_text(args, "keep-cache") != NULL;
+    job->shared_cache = exn_args_text(args, "cache") != NULL;
+    job->keep_cache = job->shared_cache || exn_args_text(args, "keep-cache") != NULL;
+    job->dump = exn_args_text(args, "dump");
+    if (job->dump != NULL && (job->photos = json_array()) == NULL) return EXN_E_NOMEM;
     return EXN_OK;
 }
 
@@ -121,6 +128,13 @@ static exn_status add_sample(exn_job *job, exn_dataset *data, size_t index, int6
     return status < EXN_OK ? exn_fail_in(job->tool->ctx, status, "%s", exn_dataset_name(data, index)) : status;
 }
 
+static void note_photo(json_t *photos, exn_dataset *data, size_t index, int64_t label) {
+    json_t *photo = json_object();
+    exn_report_text(photo, "file", exn_dataset_name(data, index));
+    json_object_set_new(photo, "label", json_integer((json_int_t)label));
+    json_array_append_new(photos, photo);
+}
+
 static exn_status add_all(exn_job *job, exn_dataset *data, const bool *held, bool labels, exn_meter *meter) {
     for (size_t i = 0; i < exn_dataset_count(data); i++) {
         if (stop_asked) return EXN_PAUSED;
@@ -132,6 +146,8 @@ static exn_status add_all(exn_job *job, exn_dataset *data, const bool *held, boo
             *(label == EXN_UNLABELLED ? &job->unlabelled_used : &job->labelled) -= 1;
         } else if (status != EXN_OK) {
             return status;
+        } else if (job->photos != NULL) {
+            note_photo(job->photos, data, i, label);
         }
         exn_meter_show(meter, ++job->added, job->to_add);
     }
@@ -180,11 +196,13 @@ static exn_status personalise(exn_job *job) {
     EXN_TRY(check_target(job));
     EXN_TRY(split(job, holdout));
     EXN_TRY(exn_trainer_create(&job->trainer, job->person.profile, &options));
+    job->trainer->keep_held_out = job->dump != NULL;
     job->estimate.struct_size = sizeof job->estimate;
     EXN_TRY(exn_trainer_get_estimate(&job->estimate, job->trainer, job->labelled, job->unlabelled_used));
     if (job->measure) EXN_TRY(exn_job_measure(&job->before, job, "before"));
     EXN_TRY(extract(job));
     EXN_TRY(train(job));
+    if (job->dump != NULL) EXN_TRY(exn_job_dump(job));
     EXN_TRY(exn_profile_save(job->person.profile, job->path));
     catch_signals(false); /* the work is safe: from here on a signal just ends the program */
     exn_trainer_destroy(job->trainer);
@@ -216,6 +234,8 @@ static const exn_option options[] = {
     {"seed", "N", "what everything random follows from (default: the profile's)", 0},
     {"resume", NULL, "go on with what PROFILE.cache kept of an interrupted run", 0},
     {"keep-cache", NULL, "leave PROFILE.cache there when done", 0},
+    {"cache", "FILE", "use and keep this feature cache, which many runs may share one after the other", 0},
+    {"dump", "FILE.npy", "logits (samples, exits + 1, classes) out of fold, the untouched network's last", 0},
     {"skip-bad", NULL, "leave unreadable photos out with a warning", 0},
     EXN_COMMON_OPTIONS};
 

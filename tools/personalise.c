@@ -5,7 +5,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "train/loop.h"
+#include "tools/recall.h"
+#include "train/trainer.h"
 
 /* How often training passes over all samples, for the head that does so most often. */
 static size_t count_epochs(const exn_job *job) {
@@ -65,6 +66,25 @@ exn_status exn_job_measure(json_t **out, exn_job *job, const char *when) {
     return EXN_OK;
 }
 
+exn_status exn_job_dump(exn_job *job) {
+    exn_context *ctx = job->tool->ctx;
+    const exn_trainer *trainer = job->trainer;
+    const exn_held_out *said = &trainer->held_out;
+    const size_t count = trainer->sample_count, table = said->count * said->classes;
+    size_t *order = exn_calloc(ctx, count, sizeof *order);
+    const float **tables = exn_calloc(ctx, said->exits + 1, sizeof *tables);
+    exn_status status = order != NULL && tables != NULL ? EXN_OK : EXN_E_NOMEM;
+    if (status == EXN_OK) {
+        for (size_t e = 0; e <= said->exits; e++) tables[e] = said->logits + e * table;
+        /* Of equal samples one was judged, so each finds its own logits. */
+        for (size_t i = 0; i < count; i++) order[i] = exn_held_out_find(said, &trainer->samples[i].content);
+        status = exn_logits_write(ctx, job->dump, tables, said->exits + 1, order, count, said->classes);
+    }
+    exn_free(ctx, order);
+    exn_free(ctx, tables);
+    return status;
+}
+
 static json_t *exits_report(const exn_profile *profile) {
     json_t *exits = json_array();
     for (size_t i = 0; i < profile->exit_count; i++) {
@@ -106,6 +126,7 @@ static exn_status print_json(exn_job *job) {
     json_object_set_new(report, "exits", exits_report(profile));
     json_object_set(report, "before", job->before);
     json_object_set(report, "after", job->after);
+    if (job->photos != NULL) json_object_set(report, "photos", job->photos);
     return exn_report_print(report, job->tool, false);
 }
 

@@ -11,22 +11,26 @@
 typedef struct exn_job {
     exn_tool *tool;
     const char *path;     /* of the profile */
-    char cache[PATH_MAX]; /* of the features, beside it */
+    const char *dump;     /* NULL, or where out-of-fold logits go */
+    char cache[PATH_MAX]; /* of the features, beside it unless it is shared */
     exn_person person;
     exn_dataset *data, *unlabelled; /* the second may be NULL */
     exn_trainer *trainer;
     bool *held; /* [samples of data]: kept away from the trainer */
-    bool measure, skip_bad, resume, keep_cache;
+    bool measure, skip_bad, resume, keep_cache, shared_cache;
     size_t held_count; /* 0: figures are out-of-fold */
     size_t labelled, unlabelled_used, to_add, added, steps;
     double extract_s, train_s, total_s;
     uint64_t cache_bytes;
     exn_trainer_estimate estimate;
     json_t *before, *after; /* null where nothing was measured */
+    json_t *photos;         /* NULL, or for a dump: what was added, in its order */
 } exn_job;
 
 /* Measures the profile as it is, on the held-out samples or by folds, and prints or keeps the figures. when: "before". */
 exn_status exn_job_measure(json_t **out, exn_job *job, const char *when);
+/* Writes what the exits said about each sample while it was held out, in the order of job->photos. */
+exn_status exn_job_dump(exn_job *job);
 /* Prints what was done, as JSON or as a table. */
 exn_status exn_job_report(exn_job *job);
 

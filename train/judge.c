@@ -215,7 +215,12 @@ static exn_status judge(judgement *j, exn_session *s) {
 
 exn_status exn_session_finish(exn_session *s) {
     judgement j = {0};
-    const exn_status status = judge(&j, s);
+    exn_trainer *trainer = s->trainer;
+    exn_status status = judge(&j, s);
+    if (status == EXN_OK && trainer->keep_held_out) {
+        exn_held_out_free(&trainer->held_out, s->ctx);
+        status = exn_held_out_copy(&trainer->held_out, s);
+    }
     if (status == EXN_OK) apply(&j, s);
     free_judgement(&j, s);
     return status;

@@ -10,6 +10,7 @@ void exn_trainer_destroy(exn_trainer *trainer) {
     if (!trainer) return;
     exn_context *ctx = trainer->ctx;
     exn_session_destroy(trainer->session);
+    exn_held_out_free(&trainer->held_out, ctx);
     if (trainer->pool) exn_pool_destroy(trainer->pool);
     exn_cache_close(trainer->cache);
     if (trainer->exec) exn_exec_destroy(trainer->exec);

@@ -3,6 +3,7 @@
 #ifndef EXN_TRAIN_TRAINER_H
 #define EXN_TRAIN_TRAINER_H
 
+#include "train/held_out.h"
 #include "train/loop.h"
 #include "train/policy.h"
 #include "train/profile.h"
@@ -35,6 +36,8 @@ struct exn_trainer {
     exn_pool *pool;
     exn_session *session; /* NULL: not begun, or finished */
     double used_s;        /* time spent in exn_trainer_run before this call */
+    bool keep_held_out;
+    exn_held_out held_out; /* of the last run that finished, where kept */
 };
 
 /* Everything that a run works on; made of the samples as they are. Fewer than one sample: EXN_E_INVALID. */

@@ -5,7 +5,7 @@ import subprocess
 import time
 import unittest
 
-from program import PROGRAM, SHARED, Case, idx_pair, person
+from program import PROGRAM, SHARED, Case, idx_pair, person, read_npy
 
 
 class Personalise(Case):
@@ -77,6 +77,37 @@ class Personalise(Case):
         self.fails("personalise", me, self.labelled, "--memory-budget", "1")
         self.fails(*self.command(me, "--no-measure"), limit=5000)
         self.assertEqual(me.read_bytes(), old)
+
+    def test_shared_cache(self):
+        """Evaluating from a cache says what running the networks says; dumps hold the logits behind it."""
+        me = self.attach("--exits", "2")
+        shared, dump = self.folder / "features", self.folder / "logits.npy"
+        more = ("--costs", "macs", "--cache", shared, "--dump", dump)
+        value = self.report("personalise", me, self.labelled, "--no-measure", *more)
+        shape, logits = read_npy(dump)
+        self.assertEqual(shape, (80, 4, 10))
+        right = sum(self.answer(logits, i, 1) == photo["label"] for i, photo in enumerate(value["photos"]))
+        self.assertAlmostEqual(value["exits"][1]["accuracy"], right / 80, places=6)
+        held = shared.stat().st_size
+        ran, recalled = self.report("evaluate", me, self.test), self.report("evaluate", me, self.test, *more)
+        self.assertGreater(shared.stat().st_size, held)
+        for key in ("accuracy", "accuracy_masked"):
+            self.assertEqual(ran["full"][key], recalled["full"][key])
+        for key in ("accuracy", "agreement", "macs_fraction", "deepest_exit"):
+            self.assertAlmostEqual(ran["policy"][key], recalled["policy"][key], places=4)
+        for a, b in zip(ran["exits"], recalled["exits"]):
+            self.assertEqual([a[key] for key in ("accuracy", "agreement", "share")],
+                             [b[key] for key in ("accuracy", "agreement", "share")])
+        shape, logits = read_npy(dump)
+        self.assertEqual(shape, (300, 4, 10))
+        right = sum(self.answer(logits, i, 3) == photo["label"] for i, photo in enumerate(recalled["photos"]))
+        self.assertAlmostEqual(right / 300, ran["full"]["accuracy"], places=5)
+        self.fails("evaluate", me, self.test, "--dump", dump, status=2, says="go with --cache")
+
+    @staticmethod
+    def answer(logits, sample, table):
+        row = logits[(sample * 4 + table) * 10:][:10]
+        return row.index(max(row))
 
     def test_second_writer(self):
         """Fails at once, and leaves what the first has extracted."""

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Evaluating a profile from a feature cache and a cost table. */
+#include "tools/recall.h"
+
+#include <math.h>
+
+#include "tools/meter.h"
+#include "train/quality.h"
+#include "train/trainer.h"
+
+typedef struct recalling {
+    exn_tool *tool;
+    exn_profile *profile;
+    exn_dataset *data;
+    exn_trainer *trainer; /* gathers the records; is never run */
+    exn_costs costs, macs;
+    size_t samples, exits, classes;
+    size_t *record;         /* [samples] */
+    float *logits;          /* [exits + 1][samples][classes]; the last table is the untouched network's */
+    const float **table;    /* [exits + 1], into logits */
+    bool *attached;         /* [exits]: enabled */
+    bool *present;          /* [classes]: occurs in the data */
+    size_t *taken, *answer; /* [samples] */
+} recalling;
+
+static void release(recalling *r) {
+    exn_context *ctx = r->tool->ctx;
+    void *const blocks[] = {r->record, r->logits, r->table, r->attached, r->present, r->taken, r->answer};
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) exn_free(ctx, blocks[i]);
+    exn_costs_free(&r->costs, ctx);
+    exn_costs_free(&r->macs, ctx);
+    exn_trainer_destroy(r->trainer);
+}
+
+static exn_status allocate(recalling *r) {
+    exn_context *ctx = r->tool->ctx;
+    size_t table;
+    r->samples = exn_dataset_count(r->data);
+    r->exits = r->profile->exit_count;
+    r->classes = r->profile->class_count;
+    if (!exn_size_mul(&table, r->samples, r->classes)) return EXN_E_NOMEM;
+    r->record = exn_calloc(ctx, r->samples, sizeof *r->record);
+    r->logits = exn_calloc(ctx, table, (r->exits + 1) * sizeof *r->logits);
+    r->table = exn_calloc(ctx, r->exits + 1, sizeof *r->table);
+    r->attached = exn_calloc(ctx, r->exits, sizeof *r->attached);
+    r->present = exn_calloc(ctx, r->classes, sizeof *r->present);
+    r->taken = exn_calloc(ctx, r->samples, sizeof *r->taken);
+    r->answer = exn_calloc(ctx, r->samples, sizeof *r->answer);
+    if (!r->record || !r->logits || !r->table || !r->attached || !r->present || !r->taken || !r->answer)
+        return EXN_E_NOMEM;
+    for (size_t e = 0; e <= r->exits; e++) r->table[e] = r->logits + e * table;
+    return EXN_OK;
+}
+
+static exn_status gather(recalling *r) {
+    exn_feeder feeder = {0};
+    exn_meter meter = exn_meter_begin("evaluating", "samples");
+    exn_status status = exn_feeder_open(&feeder, r->profile);
+    for (size_t i = 0; status == EXN_OK && i < r->samples; i++) {
+        status = exn_feeder_prepare(&feeder, r->data, i);
+        if (status == EXN_OK) status = exn_trainer_add_tensor(r->trainer, feeder.chw, EXN_UNLABELLED);
+        if (status == EXN_OK) r->record[i] = r->trainer->samples[i].record;
+        exn_meter_show(&meter, i + 1, r->samples);
+    }
+    exn_meter_end(&meter);
+    exn_feeder_close(&feeder);
+    return status;
+}
+
+/* A last exit that nobody trained is the network's own output, as in a run. */
+static exn_status predict(recalling *r) {
+    const exn_trainer *t = r->trainer;
+    for (size_t e = 0; e <= r->exits; e++) {
+        float *out = r->logits + e * r->samples * r->classes;
+        const exn_exit *exit = e < r->exits ? &r->profile->exits[e] : NULL;
+        if (exit != NULL && (exit->head.kind != EXN_HEAD_CLASSIFIER || exit->trained)) {
+            EXN_TRY(
+                exn_predict(out, r->tool->ctx, t->kernels, &exit->head, t->cache, t->first[e], r->record, r->samples));
+            continue;
+        }
+        for (size_t i = 0; i < r->samples; i++)
+            EXN_TRY(exn_cache_read(out + i * r->classes, t->cache, r->record[i], 0, r->classes));
+    }
+    return EXN_OK;
+}
+
+/* The rule of graph/run.c, on logits that are there already. */
+static void leave(recalling *r) {
+    const size_t last = exn_profile_deepest_exit(r->profile);
+    for (size_t e = 0; e < r->exits; e++) r->attached[e] = r->profile->exits[e].rule.enabled;
+    for (size_t i = 0; i < r->samples; i++) {
+        for (size_t e = 0; e <= last; e++) {
+            const exn_exit_rule *rule = &r->profile->exits[e].rule;
+            if (!rule->enabled && e < last) continue;
+            const float confidence = exn_confidence(&r->answer[i], r->trainer->kernels, r->table[e] + i * r->classes,
+                                                    r->classes, rule->temperature);
+            r->taken[i] = e;
+            if (confidence >= rule->threshold) break;
+        }
+    }
+}
+
+static double ratio(size_t part, size_t whole) {
+    return whole > 0 ? (double)part / (double)whole : (double)NAN;
+}
+
+static size_t untouched_answer(const recalling *r, size_t sample, bool masked) {
+    const float *row = r->table[r->exits] + sample * r->classes;
+    size_t best = SIZE_MAX;
+    for (size_t c = 0; c < r->classes; c++)
+        if ((!masked || r->present[c]) && (best == SIZE_MAX || row[c] > row[best])) best = c;
+    return best;
+}
+
+static void count_exit(exn_exit_figures *out, const recalling *r, size_t e, size_t labelled) {
+    size_t right = 0, agrees = 0, leaves = 0;
+    for (size_t i = 0; i < r->samples; i++) {
+        const size_t answer = exn_best_class(r->table[e] + i * r->classes, r->classes);
+        right += (int64_t)answer == exn_dataset_label(r->data, i);
+        agrees += answer == untouched_answer(r, i, false);
+        leaves += r->taken[i] == e;
+    }
+    *out = (exn_exit_figures){
+        .accuracy = ratio(right, labelled), .agreement = ratio(agrees, r->samples), .share = ratio(leaves, r->samples)};
+}
+
+/* An exit that the policy does without costs what the network cut there costs, as in exn_figures_measure. */
+static double cost_of(const exn_costs *costs, const recalling *r, size_t e) {
+    return r->attached[e] ? exn_costs_until(costs, r->attached, e) : costs->reach[e] + costs->head[e];
+}
+
+static void count_policy(exn_figures *f, const recalling *r, size_t labelled) {
+    size_t full = 0, masked = 0, right = 0, agrees = 0;
+    for (size_t i = 0; i < r->samples; i++) {
+        const int64_t label = exn_dataset_label(r->data, i);
+        const size_t own = untouched_answer(r, i, false);
+        full += (int64_t)own == label;
+        masked += (int64_t)untouched_answer(r, i, true) == label;
+        right += (int64_t)r->answer[i] == label;
+        agrees += r->answer[i] == own;
+        if (label != EXN_UNLABELLED) f->confusion[(size_t)label * r->classes + r->answer[i]]++;
+    }
+    f->full_accuracy = ratio(full, labelled);
+    f->full_accuracy_masked = ratio(masked, labelled);
+    f->policy_accuracy = ratio(right, labelled);
+    f->policy_agreement = ratio(agrees, r->samples);
+}
+
+static exn_status summarise(exn_figures *f, recalling *r) {
+    const size_t labelled = exn_dataset_labelled(r->data);
+    f->exits = exn_calloc(r->tool->ctx, r->exits, sizeof *f->exits);
+    f->confusion = exn_calloc(r->tool->ctx, r->classes * r->classes, sizeof *f->confusion);
+    if (!f->exits || !f->confusion) return EXN_E_NOMEM;
+    f->samples = r->samples;
+    f->exit_count = r->exits;
+    f->class_count = r->classes;
+    f->deepest_exit = exn_profile_deepest_exit(r->profile);
+    f->full_mean_ms = f->full_median_ms = r->costs.in_ms ? r->costs.reach[r->exits - 1] : 0.0;
+    for (size_t i = 0; i < r->samples; i++)
+        if (exn_dataset_label(r->data, i) != EXN_UNLABELLED) r->present[exn_dataset_label(r->data, i)] = true;
+    count_policy(f, r, labelled);
+    for (size_t e = 0; e < r->exits; e++) {
+        count_exit(&f->exits[e], r, e, labelled);
+        f->exits[e].median_ms = r->costs.in_ms ? cost_of(&r->costs, r, e) : 0.0;
+        f->exits[e].macs_fraction = cost_of(&r->macs, r, e);
+        f->policy_mean_ms += f->exits[e].share * f->exits[e].median_ms;
+        f->policy_macs_fraction += f->exits[e].share * f->exits[e].macs_fraction;
+    }
+    return EXN_OK;
+}
+
+static json_t *describe_photos(recalling *r) {
+    json_t *photos = json_array();
+    for (size_t i = 0; i < r->samples; i++) {
+        json_t *photo = json_object();
+        exn_report_text(photo, "file", exn_dataset_name(r->data, i));
+        json_object_set_new(photo, "label", json_integer((json_int_t)exn_dataset_label(r->data, i)));
+        exn_report_count(photo, "exit", r->taken[i]);
+        exn_report_count(photo, "answer", r->answer[i]);
+        json_array_append_new(photos, photo);
+    }
+    return photos;
+}
+
+exn_status exn_logits_write(exn_context *ctx, const char *path, const float *const *tables, size_t count,
+                            const size_t *order, size_t samples, size_t classes) {
+    const exn_shape shape = {.rank = 3, .dim = {samples, count, classes}};
+    exn_npy_writer *writer = NULL;
+    EXN_TRY(exn_npy_writer_open(&writer, ctx, path, EXN_F32, &shape));
+    exn_status status = EXN_OK;
+    for (size_t i = 0; i < samples; i++) {
+        const size_t sample = order != NULL ? order[i] : i;
+        for (size_t t = 0; status == EXN_OK && t < count; t++)
+            status = exn_npy_writer_append(writer, tables[t] + sample * classes, classes);
+    }
+    if (status == EXN_OK) return exn_npy_writer_commit(writer);
+    exn_npy_writer_discard(writer);
+    return status;
+}
+
+static exn_status recall(exn_figures *out, recalling *r, const exn_recall *options) {
+    const exn_trainer_options gathering = {
+        .struct_size = sizeof gathering, .cache_path = options->cache, .costs = options->costs};
+    EXN_TRY(allocate(r));
+    EXN_TRY(exn_trainer_create(&r->trainer, r->profile, &gathering));
+    EXN_TRY(exn_costs_get(&r->costs, r->profile, options->costs));
+    EXN_TRY(exn_costs_get(&r->macs, r->profile, "macs"));
+    EXN_TRY(gather(r));
+    EXN_TRY(predict(r));
+    leave(r);
+    if (options->dump != NULL)
+        EXN_TRY(exn_logits_write(r->tool->ctx, options->dump, r->table, r->exits + 1, NULL, r->samples, r->classes));
+    return summarise(out, r);
+}
+
+exn_status exn_figures_recall(exn_figures *out, json_t **photos, exn_tool *tool, exn_profile *profile,
+                              exn_dataset *data, const exn_recall *options) {
+    exn_figures figures = {0};
+    recalling r = {.tool = tool, .profile = profile, .data = data};
+    const exn_status status = recall(&figures, &r, options);
+    if (status == EXN_OK) {
+        *photos = describe_photos(&r);
+        *out = figures;
+    } else {
+        exn_figures_free(&figures, tool->ctx);
+    }
+    release(&r);
+    return status;
+}
