@@ -27,7 +27,8 @@ typedef struct judgement {
     size_t *choice, *untouched;
     float *confidence, *scratch;
     exn_costs costs;
-    exn_policy policy;
+    exn_policy point[EXN_POINTS];
+    exn_policy policy; /* of the target asked for */
     char *source;
 } judgement;
 
@@ -97,7 +98,7 @@ static void judge_exit(judgement *j, const exn_session *s, size_t e) {
 /* ---- sentences ---- */
 
 static const char *judged_by(const exn_policy *policy) {
-    return policy->labelled ? "labelled samples right" : "samples answered as by the untouched network";
+    return policy->labelled ? "labelled samples right" : "samples answered as by the last exit";
 }
 
 static void describe_last(char text[DECISION_BYTES], const exn_session *s) {
@@ -119,7 +120,8 @@ static void describe_last(char text[DECISION_BYTES], const exn_session *s) {
 static double alone(const judgement *j, const exn_session *s, size_t e) {
     size_t same = 0;
     if (j->policy.labelled) return j->exit[e].accuracy;
-    for (size_t i = 0; i < s->count; i++) same += j->choice[e * s->count + i] == j->untouched[i];
+    for (size_t i = 0; i < s->count; i++)
+        same += j->choice[e * s->count + i] == j->choice[(s->exits - 1) * s->count + i];
     return (double)same / (double)s->count;
 }
 
@@ -130,12 +132,18 @@ static void describe_early(char text[DECISION_BYTES], const judgement *j, const 
         snprintf(text, DECISION_BYTES, "not trained: one sample cannot be learned from and judged");
     else if (!s->done[e])
         snprintf(text, DECISION_BYTES, "not trained: the budget ended before, or training diverged");
+    else if (p->enabled[e] && !(p->threshold[e] > 0))
+        snprintf(
+            text, DECISION_BYTES,
+            "the end: takes whatever comes, %.0f %% of the samples out of fold; with it %zu of %zu %s, and %zu were "
+            "asked for",
+            share, p->right, p->judged, judged_by(p), p->floor);
     else if (p->enabled[e])
         snprintf(
             text, DECISION_BYTES,
             "enabled from confidence %.3f on: takes %.0f %% of the samples out of fold; with it %zu of %zu %s, and "
             "%zu were asked for",
-            (double)p->threshold, share, p->right, p->judged, judged_by(p), p->floor);
+            (double)p->threshold[e], share, p->right, p->judged, judged_by(p), p->floor);
     else
         snprintf(text, DECISION_BYTES,
                  "disabled: no threshold saves time with it and leaves %zu of %zu %s; alone it has %.0f %%", p->floor,
@@ -178,7 +186,7 @@ static void apply_exit(judgement *j, exn_session *s, size_t e) {
     exit->trained = s->done[e];
     exit->rule = (exn_exit_rule){.enabled = last || j->policy.enabled[e],
                                  .temperature = s->done[e] || (last && s->folds) ? v->temperature : 1.0f,
-                                 .threshold = j->policy.enabled[e] && !last ? j->policy.threshold : 1.0f};
+                                 .threshold = j->policy.enabled[e] && !last ? j->policy.threshold[e] : 1.0f};
     exit->accuracy = early || last ? v->accuracy : (double)NAN;
     exit->nll = early || last ? v->nll : (double)NAN;
     exit->agreement = early || last ? v->agreement : (double)NAN;
@@ -190,6 +198,8 @@ static void apply_exit(judgement *j, exn_session *s, size_t e) {
 static void apply(judgement *j, exn_session *s) {
     exn_profile *profile = s->trainer->profile;
     for (size_t e = 0; e < s->exits; e++) apply_exit(j, s, e);
+    memcpy(profile->point, j->point, sizeof profile->point);
+    profile->target = s->trainer->target;
     profile->labelled = s->labelled;
     profile->unlabelled = s->count - s->labelled;
     profile->accuracy =
@@ -209,7 +219,10 @@ static exn_status judge(judgement *j, exn_session *s) {
                                    .confidence = j->confidence,
                                    .untouched = j->untouched,
                                    .usable = s->done};
-    exn_policy_decide(&j->policy, &evidence, &j->costs);
+    for (size_t t = 0; t < EXN_POINTS; t++)
+        exn_policy_decide(&j->point[t], (exn_target)(t + 1), &evidence, &j->costs,
+                          exn_schedule_or_default(&s->trainer->profile->schedule));
+    j->policy = j->point[s->trainer->target - 1];
     return describe(j, s);
 }
 

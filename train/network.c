@@ -33,6 +33,16 @@ static exn_status append_exit(exn_network *network, const exn_profile *profile, 
     return EXN_OK;
 }
 
+/* Ends at the exit that lets nothing pass. */
+static exn_status append_ruled(exn_network *network, const exn_profile *profile, const exn_exit_rule *rules) {
+    for (size_t i = 0; i < profile->exit_count; i++) {
+        if (!rules[i].enabled && i + 1 < profile->exit_count) continue;
+        EXN_TRY(append_exit(network, profile, i));
+        if (rules[i].threshold <= 0) break;
+    }
+    return EXN_OK;
+}
+
 static exn_status append_part(exn_network *network, const exn_profile *profile, exn_network_part part) {
     const size_t last = profile->exit_count - 1;
     const size_t deepest = part == EXN_NETWORK_NEEDED ? exn_profile_deepest_exit(profile) : last;
@@ -60,6 +70,15 @@ exn_status exn_network_build(exn_network *out, const exn_profile *profile, size_
     exn_status status = allocate(&network, profile->ctx, profile->exit_count);
     if (status == EXN_OK) status = exn_model_bind(&network.graph, profile->model, batch, 0, 0);
     if (status == EXN_OK) status = append_part(&network, profile, part);
+    return finish(out, &network, profile->ctx, status);
+}
+
+exn_status exn_network_build_ruled(exn_network *out, const exn_profile *profile, size_t batch,
+                                   const exn_exit_rule *rules) {
+    exn_network network = {0};
+    exn_status status = allocate(&network, profile->ctx, profile->exit_count);
+    if (status == EXN_OK) status = exn_model_bind(&network.graph, profile->model, batch, 0, 0);
+    if (status == EXN_OK) status = append_ruled(&network, profile, rules);
     return finish(out, &network, profile->ctx, status);
 }
 

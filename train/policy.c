@@ -1,110 +1,166 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The search for thresholds and exits. */
+ * The search for exits, thresholds and ends. */
 #include "train/policy.h"
 
+#include <math.h>
 #include <string.h>
 
 #define EXHAUSTIVE_MAX 5u
 #define LEAST_SAVING 0.01
-#define LEAST_AGREEMENT 95u /* per cent */
-#define UNLABELLED_THRESHOLD 0.9f
+#define LEAST_AGREEMENT 0.9 /* lower bound of the share, exceeded with probability 1 - MISS */
+#define MISS 0.1
 
-static const float grid[] = {0.99f, 0.975f, 0.95f, 0.925f, 0.9f, 0.875f, 0.85f, 0.8f, 0.75f};
+static const float grid[] = {0.99f, 0.975f, 0.95f, 0.925f, 0.9f, 0.875f, 0.85f, 0.8f,
+                             0.75f, 0.7f,   0.65f, 0.6f,   0.5f, 0.4f,   0.3f};
 
-static float least_threshold(const exn_policy *policy) {
-    if (!policy->labelled) return UNLABELLED_THRESHOLD;
-    if (policy->judged < 20) return 0.975f;
-    if (policy->judged < 50) return 0.925f;
-    return policy->judged < 100 ? 0.85f : 0.75f;
-}
+/* One search: what it is for, and the best found so far. */
+typedef struct search {
+    const exn_evidence *e;
+    const exn_costs *costs;
+    float threshold; /* from here on, the schedule vouches */
+    float proof;     /* standard errors that anything else needs */
+    bool untouched;  /* the floor is the untouched network's, not the last exit's */
+    exn_policy best;
+} search;
 
-static size_t where_it_leaves(const exn_evidence *e, const bool *enabled, float threshold, size_t sample) {
+static size_t where_it_leaves(const exn_evidence *e, const exn_policy *p, size_t sample) {
     size_t exit = 0;
-    while (exit + 1 < e->exits && !(enabled[exit] && e->confidence[exit * e->samples + sample] >= threshold)) exit++;
+    while (exit + 1 < e->exits &&
+           !(p->enabled[exit] && e->confidence[exit * e->samples + sample] >= p->threshold[exit]))
+        exit++;
     return exit;
 }
 
-/* The label that counts as right: the true one, or what the untouched network says. SIZE_MAX: this sample does not count. */
-static size_t wanted(const exn_policy *policy, const exn_evidence *e, size_t sample) {
-    if (!policy->labelled) return e->untouched[sample];
+/* The label that counts as right: the true one, or what the last exit says. SIZE_MAX: this sample does not count. */
+static size_t wanted(const exn_policy *p, const exn_evidence *e, size_t sample) {
+    if (!p->labelled) return e->choice[(e->exits - 1) * e->samples + sample];
     return e->label[sample] == EXN_UNLABELLED ? SIZE_MAX : (size_t)e->label[sample];
 }
 
-static void evaluate(exn_policy *policy, const exn_evidence *e, const exn_costs *costs) {
-    policy->right = 0;
-    policy->cost = 0;
-    memset(policy->taken, 0, sizeof policy->taken);
-    for (size_t s = 0; s < e->samples; s++) {
-        const size_t exit = where_it_leaves(e, policy->enabled, policy->threshold, s);
-        policy->right += e->choice[exit * e->samples + s] == wanted(policy, e, s);
-        policy->taken[exit]++;
+static bool reference_is_right(const exn_policy *p, const exn_evidence *e, bool untouched, size_t sample) {
+    const size_t says = untouched ? e->untouched[sample] : e->choice[(e->exits - 1) * e->samples + sample];
+    return says == wanted(p, e, sample);
+}
+
+/* Right answers, cost, and the standard error of the difference to the reference, which only the samples decide where one
+ * of both is right; one more such sample than seen, because none seen does not mean none. */
+static void evaluate(exn_policy *p, const search *s) {
+    const exn_evidence *e = s->e;
+    size_t differ = 1;
+    p->right = 0;
+    p->cost = 0;
+    memset(p->taken, 0, sizeof p->taken);
+    for (size_t i = 0; i < e->samples; i++) {
+        const size_t exit = where_it_leaves(e, p, i);
+        const bool right = e->choice[exit * e->samples + i] == wanted(p, e, i);
+        p->right += right;
+        differ += right != reference_is_right(p, e, s->untouched, i);
+        p->taken[exit]++;
     }
     for (size_t i = 0; i < e->exits; i++)
-        policy->cost += exn_costs_until(costs, policy->enabled, i) * (double)policy->taken[i] / (double)e->samples;
+        if (p->taken[i]) p->cost += exn_costs_until(s->costs, p->enabled, i) * (double)p->taken[i] / (double)e->samples;
+    p->doubt = sqrt((double)differ);
 }
 
-static bool better(const exn_policy *candidate, const exn_policy *best) {
-    return candidate->right >= candidate->floor && candidate->cost < best->cost &&
-           candidate->cost < candidate->whole * (1.0 - LEAST_SAVING);
+static bool allowed(exn_policy *p, const search *s) {
+    if (p->right < p->floor) return false;
+    p->shared = true;
+    for (size_t i = 0; i + 1 < s->e->exits; i++)
+        if (p->enabled[i] && p->threshold[i] < s->threshold) p->shared = false;
+    return p->shared || (p->labelled && (double)(p->right - p->floor) >= (double)s->proof * p->doubt);
 }
 
-/* Tries all thresholds with the exits that `candidate` enables. */
-static void try_thresholds(exn_policy *best, exn_policy *candidate, const exn_evidence *e, const exn_costs *costs) {
-    const float least = least_threshold(candidate);
-    for (size_t i = 0; i < sizeof grid / sizeof *grid && grid[i] >= least; i++) {
-        candidate->threshold = grid[i];
-        evaluate(candidate, e, costs);
-        if (better(candidate, best)) *best = *candidate;
+static void consider(search *s, exn_policy *candidate) {
+    evaluate(candidate, s);
+    if (candidate->cost < s->best.cost && candidate->cost < candidate->whole * (1.0 - LEAST_SAVING) &&
+        allowed(candidate, s))
+        s->best = *candidate;
+}
+
+/* All thresholds for the exits that `candidate` enables, with the last exit behind them, and with the deepest as the end. */
+static void try_thresholds(search *s, exn_policy candidate) {
+    const size_t last = s->e->exits - 1;
+    size_t deepest = 0;
+    for (size_t i = 0; i < last; i++)
+        if (candidate.enabled[i]) deepest = i;
+    for (size_t k = 0; k < sizeof grid / sizeof *grid; k++) {
+        for (size_t i = 0; i < last; i++) candidate.threshold[i] = grid[k];
+        consider(s, &candidate);
+        candidate.threshold[deepest] = 0;
+        consider(s, &candidate);
     }
 }
 
-static void try_subsets(exn_policy *best, const exn_evidence *e, const exn_costs *costs, const size_t *usable,
-                        size_t count) {
-    const exn_policy start = *best;
+static void try_subsets(search *s, const size_t *usable, size_t count) {
+    const exn_policy start = s->best;
     for (size_t set = 1; set < (size_t)1 << count; set++) {
         exn_policy candidate = start;
         for (size_t i = 0; i < count; i++) candidate.enabled[usable[i]] = set >> i & 1;
-        try_thresholds(best, &candidate, e, costs);
+        try_thresholds(s, candidate);
     }
 }
 
-static void add_greedily(exn_policy *best, const exn_evidence *e, const exn_costs *costs, const size_t *usable,
-                         size_t count) {
+static void add_greedily(search *s, const size_t *usable, size_t count) {
     for (size_t round = 0; round < count; round++) {
-        const exn_policy start = *best;
+        const exn_policy start = s->best;
         for (size_t i = 0; i < count; i++) {
             exn_policy candidate = start;
             if (candidate.enabled[usable[i]]) continue;
             candidate.enabled[usable[i]] = true;
-            try_thresholds(best, &candidate, e, costs);
+            try_thresholds(s, candidate);
         }
-        if (best->cost == start.cost) return;
+        if (s->best.cost == start.cost) return;
     }
 }
 
-static void set_floor(exn_policy *policy, const exn_evidence *e) {
-    size_t labels = 0, untouched = 0;
-    for (size_t s = 0; s < e->samples; s++) {
-        labels += e->label[s] != EXN_UNLABELLED;
-        untouched += e->label[s] == (int64_t)e->untouched[s];
-    }
-    policy->labelled = labels >= EXN_POLICY_LABELS;
-    policy->judged = policy->labelled ? labels : e->samples;
-    policy->floor = policy->labelled ? untouched : (e->samples * LEAST_AGREEMENT + 99) / 100;
+/* The fewest of `samples` that must agree; more than there are where too few could ever tell. */
+static size_t least_agreement(size_t samples) {
+    size_t least = samples;
+    if (exn_lower_bound(samples, samples, MISS) < LEAST_AGREEMENT) return samples + 1;
+    while (least && exn_lower_bound(least - 1, samples, MISS) >= LEAST_AGREEMENT) least--;
+    return least;
 }
 
-void exn_policy_decide(exn_policy *out, const exn_evidence *e, const exn_costs *costs) {
-    exn_policy policy = {.threshold = 1.0f};
-    size_t usable[EXN_EXITS_MAX], count = 0;
-    set_floor(&policy, e);
-    policy.enabled[e->exits - 1] = true;
-    policy.whole = costs->reach[e->exits - 1];
-    evaluate(&policy, e, costs);
+static void set_floor(search *s, exn_target target) {
+    const exn_evidence *e = s->e;
+    exn_policy *p = &s->best;
+    size_t labels = 0, untouched = 0, last = 0;
+    for (size_t i = 0; i < e->samples; i++) labels += e->label[i] != EXN_UNLABELLED;
+    p->samples = e->samples;
+    p->labelled = labels >= EXN_POLICY_LABELS;
+    p->judged = p->labelled ? labels : e->samples;
+    for (size_t i = 0; i < e->samples; i++) {
+        untouched += reference_is_right(p, e, true, i);
+        last += reference_is_right(p, e, false, i);
+    }
+    s->untouched = p->labelled && (target == EXN_TARGET_UNTOUCHED || untouched > last);
+    p->floor = !p->labelled ? least_agreement(e->samples) : s->untouched ? untouched : last;
+}
+
+static const size_t *list_usable(size_t list[EXN_EXITS_MAX], size_t *count, const exn_evidence *e) {
+    *count = 0;
     for (size_t i = 0; i + 1 < e->exits; i++)
-        if (e->usable[i]) usable[count++] = i;
+        if (e->usable[i]) list[(*count)++] = i;
+    return list;
+}
+
+void exn_policy_decide(exn_policy *out, exn_target target, const exn_evidence *e, const exn_costs *costs,
+                       const exn_schedule *schedule) {
+    search s = {.e = e, .costs = costs};
+    size_t list[EXN_EXITS_MAX], count;
+    const size_t *usable = list_usable(list, &count, e);
+    set_floor(&s, target);
+    const exn_schedule_row *row = exn_schedule_find(schedule, s.best.labelled ? s.best.judged : 0);
+    s.threshold = s.best.labelled ? row->threshold[target - 1] : schedule->unlabelled;
+    s.proof = row->proof[target - 1];
+    s.best.enabled[e->exits - 1] = true;
+    for (size_t i = 0; i < e->exits; i++) s.best.threshold[i] = 1;
+    s.best.whole = costs->reach[e->exits - 1];
+    s.best.shared = true;
+    evaluate(&s.best, &s);
     if (count <= EXHAUSTIVE_MAX)
-        try_subsets(&policy, e, costs, usable, count);
+        try_subsets(&s, usable, count);
     else
-        add_greedily(&policy, e, costs, usable, count);
-    *out = policy;
+        add_greedily(&s, usable, count);
+    *out = s.best;
 }

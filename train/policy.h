@@ -4,9 +4,10 @@
 #define EXN_TRAIN_POLICY_H
 
 #include "train/costs.h"
+#include "train/schedule.h"
 
 /* What every exit said about every sample while it was held out of training; arrays of exits x samples. The last exit is
- * the network's own. */
+ * the network's own, with its personal weights. */
 typedef struct exn_evidence {
     size_t exits, samples;
     const int64_t *label;    /* EXN_UNLABELLED where unknown */
@@ -16,21 +17,19 @@ typedef struct exn_evidence {
     const bool *usable;      /* [exits]: trained and judged */
 } exn_evidence;
 
-typedef struct exn_policy {
-    bool enabled[EXN_EXITS_MAX]; /* the last one always */
-    float threshold;             /* one for all exits */
-    bool labelled;               /* judged by labels; else by agreement with the untouched network */
-    size_t judged;               /* samples that counted */
-    size_t right, floor;         /* of those: right (or agreeing) under this policy, and how many had to be */
-    size_t taken[EXN_EXITS_MAX]; /* of all samples: where they leave */
-    double cost, whole;          /* mean cost a sample; of the untouched network */
-} exn_policy;
-
-/* The same threshold serves all exits, comes from a short grid, and may not be lower than the number of samples allows:
- * few samples say too little to choose more than that. With fewer than EXN_POLICY_LABELS labels, agreement with the
- * untouched network stands in for accuracy, at thresholds of 0.9 or more. Up to five usable exits: every subset is tried; more:
- * exits are added greedily. If nothing saves at least one part in a hundred within the floor, no early exit is enabled. */
+/* Decides one target. A candidate is a set of exits, a threshold for them, and perhaps an end: its deepest exit then takes
+ * whatever comes. The cheapest candidate wins among those that leave at least `floor` samples right:
+ *
+ *   KEEP        floor: what the last exit has right, or the untouched network, whichever is more
+ *   UNTOUCHED   floor: what the untouched network has right
+ *
+ * and that either use only thresholds that the schedule vouches for at this number of labels (strength shared between
+ * people; the person's samples may only forbid), or beat the floor by `schedule.proof` standard errors of the paired
+ * difference (the person's own evidence; an end always needs it). With fewer than EXN_POLICY_LABELS labels, agreement with
+ * the last exit, by its lower bound (exn_lower_bound), stands in for accuracy, and there is no end. Up to five usable exits: every
+ * subset is tried; more: exits are added greedily. If nothing saves at least one part in a hundred, no early exit is enabled. */
 #define EXN_POLICY_LABELS 10u
-void exn_policy_decide(exn_policy *out, const exn_evidence *evidence, const exn_costs *costs);
+void exn_policy_decide(exn_policy *out, exn_target target, const exn_evidence *evidence, const exn_costs *costs,
+                       const exn_schedule *schedule);
 
 #endif

@@ -145,6 +145,7 @@ static exn_status fill_in(exn_profile *profile, const exn_profile_options *optio
         return exn_fail(ctx, EXN_E_INVALID, "at most %u early exits", EXN_EXITS_MAX - 1);
     profile->seed = options->seed ? options->seed : 1;
     profile->accuracy = NAN;
+    profile->target = EXN_TARGET_KEEP;
     profile->preprocess = options->preprocess;
     EXN_TRY(exn_preprocess_complete(&profile->preprocess, ctx, model->height, model->width));
     EXN_TRY(name_classes(profile, options));
@@ -187,6 +188,10 @@ size_t exn_profile_exit_count(const exn_profile *profile) {
 
 size_t exn_profile_class_count(const exn_profile *profile) {
     return profile ? profile->class_count : 0;
+}
+
+exn_target exn_profile_get_target(const exn_profile *profile) {
+    return profile ? profile->target : EXN_TARGET_PROFILE;
 }
 
 const char *exn_profile_class_name(const exn_profile *profile, size_t label) {

@@ -8,8 +8,9 @@
 #include "graph/plan.h"
 #include "graph/preprocess.h"
 #include "graph/run.h"
+#include "train/point.h"
+#include "train/schedule.h"
 
-#define EXN_EXITS_MAX 64u      /* of one profile, the last included */
 #define EXN_CLASSES_MAX 65536u /* of one profile: a damaged network can have logits without end */
 
 typedef struct exn_exit {
@@ -41,11 +42,17 @@ struct exn_profile {
     size_t labelled, unlabelled; /* personal samples it was trained on */
     double
         accuracy; /* of the policy, out of fold on the labelled ones it was chosen by: a little flattered; NaN: unknown */
-    char *costs; /* where cost_ms comes from: "measured", "macs", or a file's name */
+    char *costs;                  /* where cost_ms comes from: "measured", "macs", or a file's name */
+    exn_policy point[EXN_POINTS]; /* of target i + 1; judged == 0: not decided */
+    exn_schedule schedule;        /* learned from general people; count 0: the compiled-in one holds */
+    exn_target target;            /* whose point the exits' rules are: KEEP or UNTOUCHED */
 };
 
 /* Whether a profile may keep this text as a name: UTF-8, not empty, and nothing in it that steers a terminal. */
 bool exn_name_is_clean(const char *text);
+
+/* One rule an exit, for the profile's own target or another; EXN_E_INVALID where nothing was decided for it. */
+exn_status exn_profile_rules(exn_exit_rule *out, const exn_profile *profile, exn_target target);
 
 /* The graph of a model with a profile's exits, and the values to ask a plan for. */
 typedef struct exn_network {
@@ -64,6 +71,9 @@ typedef enum exn_network_part {
 } exn_network_part;
 
 exn_status exn_network_build(exn_network *out, const exn_profile *profile, size_t batch, exn_network_part part);
+/* The exits that `rules` (one a profile's exit) enable, up to the first that takes whatever comes. */
+exn_status exn_network_build_ruled(exn_network *out, const exn_profile *profile, size_t batch,
+                                   const exn_exit_rule *rules);
 /* One exit alone, without the earlier heads: for static cuts and per-exit milliseconds. */
 exn_status exn_network_build_single(exn_network *out, const exn_profile *profile, size_t batch, size_t exit);
 void exn_network_destroy(exn_network *network, exn_context *ctx);

@@ -32,19 +32,23 @@ const char *exn_runner_error(const exn_runner *runner) {
 }
 
 /* The untouched network answers at its own temperature, not at the personal one. */
-static exn_exit_rule rule_of(const exn_runner *runner, size_t exit, bool whole) {
-    if (whole) return (exn_exit_rule){.enabled = true, .temperature = 1.0f};
-    return runner->profile->exits[runner->network.exit[exit]].rule;
+static exn_status choose_network(exn_runner *runner, const exn_runner_options *options) {
+    const exn_profile *profile = runner->profile;
+    if (options->whole_network) {
+        runner->rules[0] = (exn_exit_rule){.enabled = true, .temperature = 1.0f};
+        return exn_network_build(&runner->network, profile, 1, EXN_NETWORK_UNTOUCHED);
+    }
+    EXN_TRY(exn_profile_rules(runner->rules, profile, options->target));
+    EXN_TRY(exn_network_build_ruled(&runner->network, profile, 1, runner->rules));
+    for (size_t i = 0; i < runner->network.exit_count; i++) runner->rules[i] = runner->rules[runner->network.exit[i]];
+    return EXN_OK;
 }
 
 static exn_status set_up(exn_runner *runner, const exn_runner_options *options) {
     const exn_profile *profile = runner->profile;
-    EXN_TRY(exn_network_build(&runner->network, profile, 1,
-                              options->whole_network ? EXN_NETWORK_UNTOUCHED : EXN_NETWORK_NEEDED));
-    runner->rules = exn_calloc(runner->ctx, runner->network.exit_count, sizeof *runner->rules);
+    runner->rules = exn_calloc(runner->ctx, profile->exit_count, sizeof *runner->rules);
     if (!runner->rules) return EXN_E_NOMEM;
-    for (size_t i = 0; i < runner->network.exit_count; i++)
-        runner->rules[i] = rule_of(runner, i, options->whole_network);
+    EXN_TRY(choose_network(runner, options));
     const exn_plan_options plan_options = {.kernels = &profile->model->kernels,
                                            .threads =
                                                options->threads ? options->threads : exn_context_threads(runner->ctx),

@@ -68,13 +68,19 @@ exn_status exn_state_write(char **out, const exn_profile *profile, const exn_ten
      * them where it fails. */
     const bool whole = json_array_size(classes) == profile->class_count &&
                        json_array_size(exits) == profile->exit_count && json_object_size(checksums) == tensors->count;
-    json_t *root = json_pack("{s:s, s:{s:i, s:i}, s:{s:s, s:I, s:s}, s:o, s:o, s:s, s:I, s:I, s:o, s:s, s:o, s:o}",
-                             "schema", SCHEMA, "version", "major", EXN_STATE_MAJOR, "minor", EXN_STATE_MINOR, "network",
-                             "path", model_path, "bytes", (json_int_t)profile->model->file.size, "hash",
-                             profile->model->hash, "preprocess", write_preprocess(&profile->preprocess), "classes",
-                             classes, "seed", seed, "labelled", (json_int_t)profile->labelled, "unlabelled",
-                             (json_int_t)profile->unlabelled, "accuracy", number(profile->accuracy), "costs",
-                             profile->costs ? profile->costs : "", "exits", exits, "checksums", checksums);
+    json_t *root =
+        json_pack("{s:s, s:{s:i, s:i}, s:{s:s, s:I, s:s}, s:o, s:o, s:s, s:I, s:I, s:o, s:s, s:o, s:o, s:o}", "schema",
+                  SCHEMA, "version", "major", EXN_STATE_MAJOR, "minor", EXN_STATE_MINOR, "network", "path", model_path,
+                  "bytes", (json_int_t)profile->model->file.size, "hash", profile->model->hash, "preprocess",
+                  write_preprocess(&profile->preprocess), "classes", classes, "seed", seed, "labelled",
+                  (json_int_t)profile->labelled, "unlabelled", (json_int_t)profile->unlabelled, "accuracy",
+                  number(profile->accuracy), "costs", profile->costs ? profile->costs : "", "exits", exits, "policy",
+                  exn_points_write(profile), "checksums", checksums);
+    if (root && profile->schedule.count) {
+        json_t *general = json_object_get(root, "general");
+        if (!general) json_object_set_new(root, "general", general = json_object());
+        json_object_set_new(general, "schedule", exn_schedule_write(&profile->schedule));
+    }
     char *text = root && whole ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
     if (!text) return exn_fail(profile->ctx, EXN_E_INVALID, "a name in the profile is not UTF-8, or memory is short");
@@ -334,7 +340,10 @@ static exn_status read_rest(exn_profile *profile, const json_t *root) {
     EXN_TRY(get_size(&profile->unlabelled, ctx, root, "unlabelled"));
     EXN_TRY(get_number(&profile->accuracy, ctx, root, "accuracy", true));
     EXN_TRY(copy_text(&profile->costs, ctx, root, "costs"));
-    return read_exits(profile, root);
+    EXN_TRY(read_exits(profile, root));
+    if (!exn_points_read(profile, json_object_get(root, "policy"))) return bad(ctx, "policy");
+    const json_t *schedule = json_object_get(json_object_get(root, "general"), "schedule");
+    return exn_schedule_read(&profile->schedule, schedule) ? EXN_OK : bad(ctx, "general.schedule");
 }
 
 exn_status exn_state_read(exn_profile *profile, const exn_tensor_list *tensors) {

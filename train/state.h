@@ -6,6 +6,8 @@
 #include "train/profile.h"
 #include "train/safetensors.h"
 
+#include <jansson.h>
+
 /* A file of a newer major version is refused; fields that a newer minor version added are ignored. */
 #define EXN_STATE_MAJOR 1
 #define EXN_STATE_MINOR 1 /* 1: general heads and their figures */
@@ -20,5 +22,12 @@ exn_status exn_state_write(char **out, const exn_profile *profile, const exn_ten
 exn_status exn_state_read(exn_profile *profile, const exn_tensor_list *tensors);
 /* The network's path in a profile's bytes; free with exn_free. */
 exn_status exn_state_model_path(char **out, exn_context *ctx, const exn_tensor_list *tensors);
+
+/* The operating points as the state's `policy`, the schedule as its `general.schedule`; both may be absent (NULL). False: the
+ * bytes make no sense, and the profile may be half filled in. The exits are read before the points. */
+json_t *exn_points_write(const exn_profile *profile);
+bool exn_points_read(exn_profile *profile, const json_t *policy);
+json_t *exn_schedule_write(const exn_schedule *schedule);
+bool exn_schedule_read(exn_schedule *out, const json_t *object);
 
 #endif

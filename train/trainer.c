@@ -121,6 +121,8 @@ static exn_status set_up(exn_trainer *trainer, const exn_trainer_options *option
     trainer->time_budget_s = options->time_budget_s;
     trainer->memory_budget_bytes = options->memory_budget_bytes;
     trainer->seed = options->seed ? options->seed : trainer->profile->seed;
+    trainer->target = options->target ? options->target : trainer->profile->target;
+    if ((size_t)options->target > EXN_POINTS) return exn_fail(trainer->ctx, EXN_E_INVALID, "unknown target");
     if (!(options->time_budget_s >= 0))
         return exn_fail(trainer->ctx, EXN_E_INVALID, "time budget of %g seconds", options->time_budget_s);
     if (options->costs) EXN_TRY(keep_costs(trainer, options->costs));

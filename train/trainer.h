@@ -19,6 +19,7 @@ struct exn_trainer {
     size_t memory_budget_bytes;
     char *costs; /* NULL: measure */
     uint64_t seed;
+    exn_target target;
     /* Extraction: one input at a time through the frozen backbone. */
     exn_network network;
     exn_plan *plan;

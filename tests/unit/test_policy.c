@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Decisions by hand: folds, duplicates, temperatures, costs, thresholds and exits. */
+ * Before decisions, by hand: folds, duplicates, temperatures, costs. */
 #include "arch/select.h"
 #include "tests/unit/small.h"
+#include "train/costs.h"
 #include "train/optimiser.h"
-#include "train/policy.h"
 #include "train/quality.h"
 #include "train/samples.h"
 
@@ -102,125 +102,6 @@ START_TEST(half_cosine) {
 }
 END_TEST
 
-/* ---- the policy ---- */
-
-#define N 200u
-typedef struct world {
-    int64_t label[N];
-    size_t choice[3 * N], untouched[N];
-    float confidence[3 * N];
-    bool usable[3];
-    double reach[3], head[3];
-    exn_evidence evidence;
-    exn_costs costs;
-} world;
-
-/* Two early exits at 0.3 and 0.6 of the cost; everybody right, early exits sure of the first `sure` samples only, and
- * wrong about samples from `wrong` on. */
-static void make_world(world *w, size_t sure, size_t wrong) {
-    *w = (world){.usable = {true, true, false}, .reach = {0.3, 0.6, 1.0}, .head = {0.01, 0.01, 0}};
-    for (size_t i = 0; i < N; i++) {
-        w->label[i] = 1;
-        w->untouched[i] = 1;
-        for (size_t e = 0; e < 3; e++) {
-            w->choice[e * N + i] = e < 2 && i >= wrong ? 0 : 1;
-            w->confidence[e * N + i] = i < sure ? 0.96f : 0.5f;
-        }
-    }
-    w->evidence = (exn_evidence){.exits = 3,
-                                 .samples = N,
-                                 .label = w->label,
-                                 .choice = w->choice,
-                                 .confidence = w->confidence,
-                                 .untouched = w->untouched,
-                                 .usable = w->usable};
-    w->costs = (exn_costs){.reach = w->reach, .head = w->head, .exits = 3};
-}
-
-START_TEST(good_exit_is_used) {
-    world w;
-    exn_policy p;
-    make_world(&w, 150, N);
-    exn_policy_decide(&p, &w.evidence, &w.costs);
-    ck_assert(p.enabled[0] && !p.enabled[1] && p.enabled[2]); /* the second head would only cost */
-    ck_assert_uint_eq(p.taken[0], 150);
-    ck_assert_uint_eq(p.taken[2], 50);
-    ck_assert_double_eq_tol(p.cost, 0.75 * 0.31 + 0.25 * 1.01, 1e-9);
-    ck_assert(p.threshold <= 0.96f && p.labelled);
-}
-END_TEST
-
-START_TEST(surely_wrong_exit_is_not_used) {
-    world w;
-    exn_policy p;
-    make_world(&w, 150, 100);
-    exn_policy_decide(&p, &w.evidence, &w.costs);
-    ck_assert(!p.enabled[0] && !p.enabled[1] && p.enabled[2]);
-    ck_assert_uint_eq(p.taken[2], N);
-    ck_assert_double_eq(p.cost, 1.0);
-}
-END_TEST
-
-START_TEST(untrained_exit_is_not_used) {
-    world w;
-    exn_policy p;
-    make_world(&w, 150, N);
-    w.usable[0] = false;
-    exn_policy_decide(&p, &w.evidence, &w.costs);
-    ck_assert(!p.enabled[0] && p.enabled[1]);
-}
-END_TEST
-
-START_TEST(head_that_costs_what_it_saves_is_not_used) {
-    world w;
-    exn_policy p;
-    make_world(&w, 20, N);
-    w.head[0] = w.head[1] = 0.2;
-    exn_policy_decide(&p, &w.evidence, &w.costs);
-    ck_assert(!p.enabled[0] && !p.enabled[1]);
-}
-END_TEST
-
-START_TEST(few_labels_mean_agreement_at_high_thresholds) {
-    world w;
-    exn_policy p;
-    make_world(&w, 150, N);
-    for (size_t i = 5; i < N; i++) w.label[i] = EXN_UNLABELLED;
-    exn_policy_decide(&p, &w.evidence, &w.costs);
-    ck_assert(!p.labelled && p.enabled[0] && p.threshold >= 0.9f);
-    for (size_t i = 0; i < N; i++) w.untouched[i] = 2; /* now exits disagree with the network */
-    exn_policy_decide(&p, &w.evidence, &w.costs);
-    ck_assert(!p.enabled[0] && !p.enabled[1]);
-}
-END_TEST
-
-START_TEST(many_exits_are_added_greedily) {
-    enum { E = 9 };
-    static size_t choice[E * N], untouched[N];
-    static float confidence[E * N];
-    static int64_t label[N];
-    bool usable[E];
-    double reach[E], head[E];
-    for (size_t e = 0; e < E; e++) {
-        usable[e] = e + 1 < E;
-        reach[e] = (double)(e + 1) / E;
-        head[e] = 0;
-        for (size_t i = 0; i < N; i++) confidence[e * N + i] = i % E <= e ? 0.999f : 0.1f;
-    }
-    const exn_evidence evidence = {.exits = E,
-                                   .samples = N,
-                                   .label = label,
-                                   .choice = choice,
-                                   .confidence = confidence,
-                                   .untouched = untouched,
-                                   .usable = usable};
-    const exn_costs costs = {.reach = reach, .head = head, .exits = E};
-    exn_policy p;
-    exn_policy_decide(&p, &evidence, &costs);
-    for (size_t e = 0; e < E; e++) ck_assert(p.enabled[e]);
-}
-END_TEST
-
 /* ---- cost tables ---- */
 
 START_TEST(cost_tables) {
@@ -264,10 +145,7 @@ START_TEST(cost_tables) {
 END_TEST
 
 int main(void) {
-    return unit_run(
-        "policy", (const TTest *const[]){
-                      samples_settle_whatever_their_order, folds_are_even_and_keep_twins_together, twins_are_found,
-                      temperature_follows_confidence, half_cosine, good_exit_is_used, surely_wrong_exit_is_not_used,
-                      untrained_exit_is_not_used, head_that_costs_what_it_saves_is_not_used,
-                      few_labels_mean_agreement_at_high_thresholds, many_exits_are_added_greedily, cost_tables, NULL});
+    return unit_run("policy", (const TTest *const[]){samples_settle_whatever_their_order,
+                                                     folds_are_even_and_keep_twins_together, twins_are_found,
+                                                     temperature_follows_confidence, half_cosine, cost_tables, NULL});
 }

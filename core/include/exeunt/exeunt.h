@@ -183,6 +183,14 @@ EXN_API size_t exn_profile_class_count(const exn_profile *profile);
 EXN_API const char *exn_profile_class_name(const exn_profile *profile, size_t label); /* NULL beyond the last */
 EXN_API size_t exn_profile_deepest_exit(const exn_profile *profile);                  /* the plan ends there */
 
+/* What personalising a profile shall achieve. All are decided at once, so that a runner may choose another one later. */
+typedef enum exn_target {
+    EXN_TARGET_PROFILE = 0,  /* a runner: what the profile was made for; a trainer: the profile's, at first KEEP */
+    EXN_TARGET_KEEP = 1,     /* as right as the personalised network would be if it always ran to its end */
+    EXN_TARGET_UNTOUCHED = 2 /* as fast as it can be while it is as right as the untouched network */
+} exn_target;
+EXN_API exn_target exn_profile_get_target(const exn_profile *profile);
+
 /* ---- Trainer: personalises a profile's exits; the backbone stays frozen. ---- */
 typedef struct exn_trainer exn_trainer;
 #define EXN_UNLABELLED (-1)
@@ -194,6 +202,7 @@ typedef struct exn_trainer_options {
     const char *cache_path;     /* feature cache on disk, reused if it fits; NULL: in memory */
     const char *costs;          /* cost table: NULL measures, "macs", or the path of a JSON file */
     uint64_t seed;              /* 0: the profile's */
+    exn_target target;
 } exn_trainer_options;
 
 typedef struct exn_trainer_estimate {
@@ -233,6 +242,7 @@ typedef struct exn_runner_options {
     size_t struct_size;
     bool whole_network; /* ignore the exits: the untouched network */
     size_t threads;     /* 0: the context's */
+    exn_target target;  /* EXN_E_INVALID where the profile has nothing for it */
 } exn_runner_options;
 
 typedef struct exn_answer {

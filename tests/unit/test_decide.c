@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Decisions on made-up evidence: which exits, from which confidence on, where the network may end; and the bounds behind them. */
+#include "tests/unit/small.h"
+#include "train/policy.h"
+
+#include <math.h>
+
+/* ---- the policy ---- */
+
+#define N 200u
+typedef struct world {
+    int64_t label[N];
+    size_t choice[3 * N], untouched[N];
+    float confidence[3 * N];
+    bool usable[3];
+    double reach[3], head[3];
+    exn_evidence evidence;
+    exn_costs costs;
+} world;
+
+/* Two early exits at 0.3 and 0.6 of the cost; everybody right, early exits sure of the first `sure` samples only, and
+ * wrong about samples from `wrong` on. */
+static void make_world(world *w, size_t sure, size_t wrong) {
+    *w = (world){.usable = {true, true, false}, .reach = {0.3, 0.6, 1.0}, .head = {0.01, 0.01, 0}};
+    for (size_t i = 0; i < N; i++) {
+        w->label[i] = 1;
+        w->untouched[i] = 1;
+        for (size_t e = 0; e < 3; e++) {
+            w->choice[e * N + i] = e < 2 && i >= wrong ? 0 : 1;
+            w->confidence[e * N + i] = i < sure ? 0.96f : 0.5f;
+        }
+    }
+    w->evidence = (exn_evidence){.exits = 3,
+                                 .samples = N,
+                                 .label = w->label,
+                                 .choice = w->choice,
+                                 .confidence = w->confidence,
+                                 .untouched = w->untouched,
+                                 .usable = w->usable};
+    w->costs = (exn_costs){.reach = w->reach, .head = w->head, .exits = 3};
+}
+
+static void decide(exn_policy *p, const world *w, exn_target target) {
+    exn_policy_decide(p, target, &w->evidence, &w->costs, &exn_schedule_default);
+}
+
+START_TEST(good_exit_is_used) {
+    world w;
+    exn_policy p;
+    make_world(&w, 150, N);
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert(p.enabled[0] && !p.enabled[1] && p.enabled[2]); /* the second head would only cost */
+    ck_assert_uint_eq(p.taken[0], 150);
+    ck_assert_uint_eq(p.taken[2], 50);
+    ck_assert_double_eq_tol(p.cost, 0.75 * 0.31 + 0.25 * 1.01, 1e-9);
+    ck_assert(p.threshold[0] <= 0.96f && p.labelled);
+}
+END_TEST
+
+START_TEST(surely_wrong_exit_is_not_used) {
+    world w;
+    exn_policy p;
+    make_world(&w, 150, 100);
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert(!p.enabled[0] && !p.enabled[1] && p.enabled[2]);
+    ck_assert_uint_eq(p.taken[2], N);
+    ck_assert_double_eq(p.cost, 1.0);
+}
+END_TEST
+
+START_TEST(untrained_exit_is_not_used) {
+    world w;
+    exn_policy p;
+    make_world(&w, 150, N);
+    w.usable[0] = false;
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert(!p.enabled[0] && p.enabled[1]);
+}
+END_TEST
+
+START_TEST(head_that_costs_what_it_saves_is_not_used) {
+    world w;
+    exn_policy p;
+    make_world(&w, 20, N);
+    w.head[0] = w.head[1] = 0.2;
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert(!p.enabled[0] && !p.enabled[1]);
+}
+END_TEST
+
+START_TEST(few_labels_mean_agreement_at_high_thresholds) {
+    world w;
+    exn_policy p;
+    make_world(&w, 150, N);
+    for (size_t i = 5; i < N; i++) w.label[i] = EXN_UNLABELLED;
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert(!p.labelled && p.enabled[0] && p.threshold[0] >= 0.9f);
+    for (size_t i = 0; i < N; i++) w.choice[2 * N + i] = 2; /* now exits disagree with the network */
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert(!p.enabled[0] && !p.enabled[1]);
+}
+END_TEST
+
+START_TEST(many_exits_are_added_greedily) {
+    enum { E = 9 };
+    static size_t choice[E * N], untouched[N];
+    static float confidence[E * N];
+    static int64_t label[N];
+    bool usable[E];
+    double reach[E], head[E];
+    for (size_t e = 0; e < E; e++) {
+        usable[e] = e + 1 < E;
+        reach[e] = (double)(e + 1) / E;
+        head[e] = 0;
+        for (size_t i = 0; i < N; i++) confidence[e * N + i] = i % E <= e ? 0.999f : 0.1f;
+    }
+    const exn_evidence evidence = {.exits = E,
+                                   .samples = N,
+                                   .label = label,
+                                   .choice = choice,
+                                   .confidence = confidence,
+                                   .untouched = untouched,
+                                   .usable = usable};
+    const exn_costs costs = {.reach = reach, .head = head, .exits = E};
+    exn_policy p;
+    exn_policy_decide(&p, EXN_TARGET_KEEP, &evidence, &costs, &exn_schedule_default);
+    for (size_t e = 0; e < E; e++) ck_assert(p.enabled[e]);
+}
+END_TEST
+
+/* ---- targets, ends and the schedule ---- */
+
+/* The personal exits are right about everybody, the untouched network about `untouched` of them. */
+static void make_gain(world *w, size_t untouched) {
+    make_world(w, 0, N);
+    for (size_t i = untouched; i < N; i++) w->untouched[i] = 0;
+}
+
+START_TEST(headroom_is_spent_only_where_asked_for) {
+    world w;
+    exn_policy keep, fast;
+    make_gain(&w, N / 2);
+    for (size_t i = 0; i < N / 5; i++) w.choice[i] = 0; /* the first exit loses a fifth, the network lost half */
+    decide(&keep, &w, EXN_TARGET_KEEP);
+    decide(&fast, &w, EXN_TARGET_UNTOUCHED);
+    ck_assert_uint_eq(keep.floor, N);
+    ck_assert_uint_eq(keep.right, N);
+    ck_assert_uint_eq(fast.floor, N / 2);
+    ck_assert(fast.enabled[0] && fast.threshold[0] == 0.0f && !fast.shared);
+    ck_assert_uint_eq(fast.taken[0], N);
+    ck_assert_double_eq_tol(fast.cost, 0.31, 1e-9);
+}
+END_TEST
+
+/* An untouched network that is never right asked for nothing once: then any exit was good enough. */
+START_TEST(floor_is_the_better_of_both_networks) {
+    world w;
+    exn_policy p;
+    make_gain(&w, 0);
+    for (size_t i = 0; i < N; i++) w.choice[i] = i % 2;
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert_uint_eq(p.floor, N);
+    ck_assert(!p.enabled[0]);
+    for (size_t i = 0; i < N; i++) {
+        w.choice[2 * N + i] = 0; /* and a personal last exit that is worse than the network sets no floor either */
+        w.untouched[i] = 1;
+    }
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert_uint_eq(p.floor, N);
+}
+END_TEST
+
+/* Low thresholds and ends need the person's own evidence: a few samples that happen to be right are none. */
+START_TEST(few_samples_end_nothing) {
+    world w;
+    exn_policy p;
+    make_gain(&w, N);
+    w.evidence.samples = 20; /* rows are then 20 long: all lie in the first exit's, where everybody is right */
+    for (size_t i = 0; i < 3 * N; i++) w.confidence[i] = 0.8f;
+    decide(&p, &w, EXN_TARGET_UNTOUCHED);
+    ck_assert(!p.enabled[0] && !p.enabled[1]);
+    for (size_t i = 0; i < 8; i++) w.untouched[i] = 0; /* eight of twenty gained: 8 > 2 * sqrt(8 + 1) */
+    decide(&p, &w, EXN_TARGET_UNTOUCHED);
+    ck_assert(p.enabled[0] && p.threshold[0] == 0.0f);
+}
+END_TEST
+
+START_TEST(schedule_rows) {
+    const exn_schedule s = {.count = 2, .row = {{0, {0.9f, 0.9f}, {2, 2}}, {50, {0.8f, 0.7f}, {2, 2}}}};
+    const exn_schedule none = {0};
+    ck_assert_ptr_eq(exn_schedule_find(&s, 0), &s.row[0]);
+    ck_assert_ptr_eq(exn_schedule_find(&s, 49), &s.row[0]);
+    ck_assert_ptr_eq(exn_schedule_find(&s, 50), &s.row[1]);
+    ck_assert_ptr_eq(exn_schedule_or_default(&s), &s);
+    ck_assert_ptr_eq(exn_schedule_or_default(&none), &exn_schedule_default);
+    for (size_t i = 1; i < exn_schedule_default.count; i++) /* more labels never ask for more */
+        for (size_t t = 0; t < EXN_POINTS; t++) {
+            const exn_schedule_row *r = &exn_schedule_default.row[i];
+            ck_assert(r[0].labels > r[-1].labels && r[0].threshold[t] <= r[-1].threshold[t]);
+        }
+}
+END_TEST
+
+/* Values of SciPy's beta quantiles. */
+START_TEST(clopper_pearson) {
+    static const struct {
+        size_t hits, trials;
+        double miss, bound;
+    } known[] = {{10, 10, 0.05, 0.7411344491069477},
+                 {45, 50, 0.05, 0.8011669974835816},
+                 {49, 50, 0.1, 0.924419401154672},
+                 {1, 20, 0.05, 0.0025613787765302806},
+                 {190, 200, 0.1, 0.9240102118265292},
+                 {9990, 10000, 0.1, 0.9984597523899532},
+                 {0, 5, 0.1, 0},
+                 {0, 0, 0.1, 0}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        ck_assert_double_eq_tol(exn_lower_bound(known[i].hits, known[i].trials, known[i].miss), known[i].bound, 1e-9);
+}
+END_TEST
+
+/* Values of an independent NumPy program. */
+START_TEST(betting_p_values) {
+    double losses[60];
+    for (size_t i = 0; i < 60; i++) losses[i] = -0.02;
+    ck_assert_double_eq_tol(exn_risk_p_value(losses, 40, 0.005), 0.010080033761805343, 1e-12);
+    for (size_t i = 0; i < 60; i++) losses[i] = 0.02;
+    ck_assert_double_eq(exn_risk_p_value(losses, 40, 0.005), 1);
+    for (size_t i = 0; i < 60; i++) losses[i] = i % 2 ? -0.05 : 0.03;
+    ck_assert_double_eq_tol(exn_risk_p_value(losses, 60, 0.01), 0.008983297976440017, 1e-12);
+    static const double few[] = {.05, -.1, .0, -.02, .03, -.08, -.01, .02, -.04, -.06};
+    ck_assert_double_eq_tol(exn_risk_p_value(few, 10, 0.02), 0.17307389394776743, 1e-12);
+    ck_assert_double_eq(exn_risk_p_value(NULL, 0, 0.02), 1);
+}
+END_TEST
+
+int main(void) {
+    return unit_run("decide", (const TTest *const[]){
+                                  good_exit_is_used, surely_wrong_exit_is_not_used, untrained_exit_is_not_used,
+                                  head_that_costs_what_it_saves_is_not_used,
+                                  few_labels_mean_agreement_at_high_thresholds, many_exits_are_added_greedily,
+                                  headroom_is_spent_only_where_asked_for, floor_is_the_better_of_both_networks,
+                                  few_samples_end_nothing, schedule_rows, clopper_pearson, betting_p_values, NULL});
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * From an operating point to the rules that a run obeys. */
+#include "train/profile.h"
+
+const char *const exn_target_names[EXN_POINTS + 1] = {"profile", "keep", "untouched"};
+
+exn_status exn_profile_rules(exn_exit_rule *out, const exn_profile *profile, exn_target target) {
+    if ((size_t)target > EXN_POINTS) return exn_fail(profile->ctx, EXN_E_INVALID, "unknown target");
+    const bool own = target == EXN_TARGET_PROFILE || target == profile->target;
+    if (!own && !profile->point[target - 1].judged)
+        return exn_fail(profile->ctx, EXN_E_INVALID, "this profile has nothing for the target %s: personalise it",
+                        exn_target_names[target]);
+    for (size_t i = 0; i < profile->exit_count; i++) {
+        out[i] = profile->exits[i].rule;
+        if (own) continue;
+        out[i].enabled = profile->point[target - 1].enabled[i];
+        out[i].threshold = profile->point[target - 1].threshold[i];
+    }
+    return EXN_OK;
+}

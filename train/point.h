@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * An operating point: which exits are used, from which confidence on, and the evidence that this stands on. */
+#ifndef EXN_TRAIN_POINT_H
+#define EXN_TRAIN_POINT_H
+
+#include "core/context.h"
+
+#define EXN_EXITS_MAX 64u /* of one profile, the last included */
+/* A profile keeps a point for every target, so that a runner chooses without training again. */
+#define EXN_POINTS ((size_t)EXN_TARGET_UNTOUCHED)
+extern const char *const exn_target_names[EXN_POINTS + 1]; /* by exn_target: "profile", "keep", "untouched" */
+
+typedef struct exn_policy {
+    bool enabled[EXN_EXITS_MAX];    /* the last one always */
+    float threshold[EXN_EXITS_MAX]; /* of enabled early exits; 0: takes whatever comes, so that the plan ends there */
+    bool labelled;                  /* judged by labels; else by agreement with the last exit */
+    size_t judged;                  /* samples that counted; 0: nothing was decided */
+    size_t right, floor;            /* of those: right (or agreeing) under this policy, and how many had to be */
+    size_t taken[EXN_EXITS_MAX];    /* of all samples: where they leave */
+    size_t samples;                 /* all */
+    double doubt;                   /* standard error of right - floor, in samples */
+    bool shared;                    /* thresholds that the schedule vouches for; else the person's own evidence does */
+    double cost, whole;             /* mean cost a sample; of the untouched network */
+} exn_policy;
+
+#endif
