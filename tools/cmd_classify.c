@@ -36,7 +36,8 @@ static exn_status run(exn_tool *tool) {
     exn_person person = {0};
     EXN_TRY(exn_person_open(&person, tool, tool->args->operands[0], NULL));
     exn_runner *runner = NULL;
-    exn_status status = exn_runner_create(&runner, person.profile, NULL);
+    exn_status status = exn_person_turn(&person, tool);
+    if (status == EXN_OK) status = exn_runner_create(&runner, person.profile, NULL);
     for (size_t i = 1; i < tool->args->operand_count && status == EXN_OK; i++)
         status = classify(tool, runner, person.profile, tool->args->operands[i]);
     exn_runner_destroy(runner);
@@ -44,7 +45,7 @@ static exn_status run(exn_tool *tool) {
     return status;
 }
 
-static const exn_option options[] = {EXN_COMMON_OPTIONS};
+static const exn_option options[] = {EXN_TARGET_OPTION, EXN_COMMON_OPTIONS};
 
 const exn_command exn_command_classify = {
     .name = "classify",

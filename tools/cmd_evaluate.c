@@ -26,7 +26,8 @@ static exn_status run(exn_tool *tool) {
     exn_dataset *data = NULL;
     exn_figures figures = {0};
     json_t *photos = NULL;
-    exn_status status = exn_person_data(&data, tool, &person, tool->args->operands[1]);
+    exn_status status = exn_person_turn(&person, tool);
+    if (status == EXN_OK) status = exn_person_data(&data, tool, &person, tool->args->operands[1]);
     if (status == EXN_OK) status = judge(&figures, &photos, tool, &person, data);
     if (status == EXN_OK && tool->json) {
         json_t *report = exn_report_create("evaluate");
@@ -48,6 +49,7 @@ static const exn_option options[] = {{"confusion", NULL, "with --json: counts of
                                      {"cache", "FILE", "features kept from run to run: nothing is timed", 0},
                                      {"costs", "FILE|macs", "with --cache: milliseconds of the exits", 0},
                                      {"dump", "FILE.npy", "with --cache: logits (samples, exits + 1, classes)", 0},
+                                     EXN_TARGET_OPTION,
                                      EXN_COMMON_OPTIONS};
 
 const exn_command exn_command_evaluate = {

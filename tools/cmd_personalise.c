@@ -77,6 +77,7 @@ static exn_status read_options(exn_job *job, exn_trainer_options *options, doubl
         return EXN_E_INVALID;
     options->memory_budget_bytes = megabytes << 20;
     options->seed = seed;
+    EXN_TRY(exn_target_read(&options->target, job->tool));
     options->costs = exn_args_text(args, "costs");
     options->cache_path = job->cache;
     job->measure = exn_args_text(args, "no-measure") == NULL;
@@ -232,6 +233,7 @@ static const exn_option options[] = {
     {"memory-budget", "MB", "memory at most; fails early saying what is needed", 0},
     {"costs", "FILE|macs", "cost of exits instead of measured milliseconds: decisions become reproducible", 0},
     {"seed", "N", "what everything random follows from (default: the profile's)", 0},
+    EXN_TARGET_OPTION,
     {"resume", NULL, "go on with what PROFILE.cache kept of an interrupted run", 0},
     {"keep-cache", NULL, "leave PROFILE.cache there when done", 0},
     {"cache", "FILE", "use and keep this feature cache, which many runs may share one after the other", 0},

@@ -28,6 +28,21 @@ void exn_person_close(exn_person *person) {
     *person = (exn_person){0};
 }
 
+exn_status exn_target_read(exn_target *out, exn_tool *tool) {
+    static const char *const names[] = {"keep", "untouched", NULL};
+    size_t which = 0;
+    if (exn_args_text(tool->args, "target") == NULL) return EXN_OK;
+    if (!exn_args_choice(&which, tool->args, "target", names)) return EXN_E_INVALID;
+    *out = (exn_target)(which + 1);
+    return EXN_OK;
+}
+
+exn_status exn_person_turn(exn_person *person, exn_tool *tool) {
+    exn_target target = EXN_TARGET_PROFILE;
+    EXN_TRY(exn_target_read(&target, tool));
+    return exn_profile_set_target(person->profile, target);
+}
+
 exn_status exn_person_data(exn_dataset **out, exn_tool *tool, const exn_person *person, const char *path) {
     return exn_dataset_open(out, tool->ctx, path, (const char *const *)person->profile->classes,
                             person->profile->class_count);
@@ -52,6 +67,15 @@ static exn_status finish(exn_engine *engine, exn_tool *tool, const exn_profile *
 exn_status exn_engine_open(exn_engine *out, exn_tool *tool, const exn_profile *profile, exn_network_part part) {
     exn_engine engine = {.ctx = tool->ctx};
     EXN_TRY(exn_network_build(&engine.network, profile, 1, part));
+    EXN_TRY(finish(&engine, tool, profile));
+    *out = engine;
+    return EXN_OK;
+}
+
+exn_status exn_engine_open_ruled(exn_engine *out, exn_tool *tool, const exn_profile *profile,
+                                 const exn_exit_rule *rules) {
+    exn_engine engine = {.ctx = tool->ctx};
+    EXN_TRY(exn_network_build_ruled(&engine.network, profile, 1, rules));
     EXN_TRY(finish(&engine, tool, profile));
     *out = engine;
     return EXN_OK;

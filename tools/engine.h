@@ -15,8 +15,20 @@ typedef struct exn_person {
 /* model_path NULL: the network that the profile names. */
 exn_status exn_person_open(exn_person *out, exn_tool *tool, const char *profile_path, const char *model_path);
 void exn_person_close(exn_person *person);
+/* --target; *out stays where it was not given. */
+exn_status exn_target_read(exn_target *out, exn_tool *tool);
+/* --target, where it was given: the profile turns to that operating point. */
+exn_status exn_person_turn(exn_person *person, exn_tool *tool);
 /* DATA with the profile's classes. */
 exn_status exn_person_data(exn_dataset **out, exn_tool *tool, const exn_person *person, const char *path);
+
+#define EXN_TARGET_OPTION                                                                                              \
+    {                                                                                                                  \
+        "target", "keep|untouched",                                                                                    \
+            "as right as the personalised network, or as fast as the untouched one's accuracy "                        \
+            "allows (default: what the profile was made for)",                                                         \
+            0                                                                                                          \
+    }
 
 typedef struct exn_engine {
     exn_context *ctx;
@@ -25,6 +37,9 @@ typedef struct exn_engine {
     exn_exec *exec;
 } exn_engine;
 exn_status exn_engine_open(exn_engine *out, exn_tool *tool, const exn_profile *profile, exn_network_part part);
+/* What one rule an exit of the profile asks for. */
+exn_status exn_engine_open_ruled(exn_engine *out, exn_tool *tool, const exn_profile *profile,
+                                 const exn_exit_rule *rules);
 /* One exit alone. */
 exn_status exn_engine_open_single(exn_engine *out, exn_tool *tool, const exn_profile *profile, size_t exit);
 void exn_engine_close(exn_engine *engine);

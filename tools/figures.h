@@ -7,11 +7,19 @@
 #include "tools/report.h"
 
 typedef struct exn_exit_figures {
-    double accuracy, agreement; /* agreement: with the untouched network's label */
-    double median_ms;           /* from the input to this exit's decision; enabled exits before it are paid */
-    double share;               /* of the samples that leave here under the policy */
-    double macs_fraction;       /* of the untouched network's multiply-adds, heads on the way included */
+    double accuracy, agreement;       /* agreement: with the untouched network's label */
+    double median_ms;                 /* from the input to this exit's decision; enabled exits before it are paid */
+    double share;                     /* of the samples that leave here under the policy */
+    double macs_fraction;             /* of the untouched network's multiply-adds, heads on the way included */
+    double cut_ms, cut_macs_fraction; /* of the network cut at this exit, without the other heads */
 } exn_exit_figures;
+
+/* One operating point; see exn_target. */
+typedef struct exn_point_figures {
+    bool known;
+    double accuracy, agreement, mean_ms, macs_fraction;
+    size_t deepest_exit;
+} exn_point_figures;
 
 typedef struct exn_figures {
     size_t samples;
@@ -20,7 +28,8 @@ typedef struct exn_figures {
     double full_mean_ms, full_median_ms;
     size_t exit_count;
     exn_exit_figures *exits;
-    double policy_accuracy, policy_agreement, policy_mean_ms, policy_macs_fraction;
+    double policy_accuracy, policy_agreement, policy_mean_ms, policy_macs_fraction; /* at the profile's target */
+    exn_point_figures points[EXN_POINTS];
     size_t deepest_exit;
     size_t class_count;
     uint32_t *confusion; /* [label][policy's answer] */

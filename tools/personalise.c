@@ -46,6 +46,7 @@ static void replace_by_folds(exn_figures *figures, const exn_profile *profile) {
     figures->policy_agreement = (double)NAN;
     figures->policy_mean_ms = ms;
     figures->policy_macs_fraction = macs;
+    for (size_t t = 0; t < EXN_POINTS; t++) figures->points[t].known = false; /* they were run on what was learnt */
 }
 
 exn_status exn_job_measure(json_t **out, exn_job *job, const char *when) {

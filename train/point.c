@@ -2,6 +2,8 @@
  * From an operating point to the rules that a run obeys. */
 #include "train/profile.h"
 
+#include <math.h>
+
 const char *const exn_target_names[EXN_POINTS + 1] = {"profile", "keep", "untouched"};
 
 exn_status exn_profile_rules(exn_exit_rule *out, const exn_profile *profile, exn_target target) {
@@ -17,4 +19,24 @@ exn_status exn_profile_rules(exn_exit_rule *out, const exn_profile *profile, exn
         out[i].threshold = profile->point[target - 1].threshold[i];
     }
     return EXN_OK;
+}
+
+exn_status exn_profile_set_target(exn_profile *profile, exn_target target) {
+    exn_exit_rule rules[EXN_EXITS_MAX];
+    if (!profile) return EXN_E_INVALID;
+    if (target == EXN_TARGET_PROFILE || target == profile->target) return EXN_OK;
+    EXN_TRY(exn_profile_rules(rules, profile, target));
+    const exn_policy *p = &profile->point[target - 1];
+    for (size_t i = 0; i < profile->exit_count; i++) {
+        profile->exits[i].rule = rules[i];
+        profile->exits[i].share = p->samples ? (double)p->taken[i] / (double)p->samples : (double)NAN;
+        profile->exits[i].cost_ms = 0;
+    }
+    profile->accuracy = p->labelled ? (double)p->right / (double)p->judged : (double)NAN;
+    profile->target = target;
+    return EXN_OK;
+}
+
+exn_target exn_profile_get_target(const exn_profile *profile) {
+    return profile ? profile->target : EXN_TARGET_PROFILE;
 }

@@ -190,10 +190,6 @@ size_t exn_profile_class_count(const exn_profile *profile) {
     return profile ? profile->class_count : 0;
 }
 
-exn_target exn_profile_get_target(const exn_profile *profile) {
-    return profile ? profile->target : EXN_TARGET_PROFILE;
-}
-
 const char *exn_profile_class_name(const exn_profile *profile, size_t label) {
     return profile && label < profile->class_count ? profile->classes[label] : NULL;
 }

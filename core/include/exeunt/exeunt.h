@@ -190,6 +190,8 @@ typedef enum exn_target {
     EXN_TARGET_UNTOUCHED = 2 /* as fast as it can be while it is as right as the untouched network */
 } exn_target;
 EXN_API exn_target exn_profile_get_target(const exn_profile *profile);
+/* Turns to the exits and thresholds of another target; EXN_E_INVALID where personalising decided nothing for it. */
+EXN_API exn_status exn_profile_set_target(exn_profile *profile, exn_target target);
 
 /* ---- Trainer: personalises a profile's exits; the backbone stays frozen. ---- */
 typedef struct exn_trainer exn_trainer;
