@@ -146,6 +146,40 @@ static void count_policy(exn_figures *f, const recalling *r, size_t labelled) {
     f->policy_agreement = ratio(agrees, r->samples);
 }
 
+static size_t leaves_at(size_t *answer, const recalling *r, const exn_exit_rule *rules, size_t sample) {
+    for (size_t e = 0;; e++) {
+        const bool last = e + 1 == r->exits;
+        if (!rules[e].enabled && !last) continue;
+        const float confidence = exn_confidence(answer, r->trainer->kernels, r->table[e] + sample * r->classes,
+                                                r->classes, rules[e].temperature);
+        if (last || confidence >= rules[e].threshold) return e;
+    }
+}
+
+/* One operating point, whether the profile has turned to it or not. */
+static exn_status count_point(exn_point_figures *p, const recalling *r, size_t t, size_t labelled) {
+    exn_exit_rule rules[EXN_EXITS_MAX];
+    bool attached[EXN_EXITS_MAX];
+    size_t right = 0, agrees = 0, answer;
+    if (r->profile->point[t].judged == 0 && r->profile->target != (exn_target)(t + 1)) return EXN_OK;
+    EXN_TRY(exn_profile_rules(rules, r->profile, (exn_target)(t + 1)));
+    *p = (exn_point_figures){.known = true, .deepest_exit = r->exits - 1};
+    for (size_t e = r->exits; e-- > 0;) {
+        attached[e] = rules[e].enabled;
+        if (rules[e].enabled && rules[e].threshold <= 0) p->deepest_exit = e;
+    }
+    for (size_t i = 0; i < r->samples; i++) {
+        const size_t exit = leaves_at(&answer, r, rules, i);
+        right += (int64_t)answer == exn_dataset_label(r->data, i);
+        agrees += answer == untouched_answer(r, i, false);
+        if (r->costs.in_ms) p->mean_ms += exn_costs_until(&r->costs, attached, exit) / (double)r->samples;
+        p->macs_fraction += exn_costs_until(&r->macs, attached, exit) / (double)r->samples;
+    }
+    p->accuracy = ratio(right, labelled);
+    p->agreement = ratio(agrees, r->samples);
+    return EXN_OK;
+}
+
 static exn_status summarise(exn_figures *f, recalling *r) {
     const size_t labelled = exn_dataset_labelled(r->data);
     f->exits = exn_calloc(r->tool->ctx, r->exits, sizeof *f->exits);
@@ -163,9 +197,12 @@ static exn_status summarise(exn_figures *f, recalling *r) {
         count_exit(&f->exits[e], r, e, labelled);
         f->exits[e].median_ms = r->costs.in_ms ? cost_of(&r->costs, r, e) : 0.0;
         f->exits[e].macs_fraction = cost_of(&r->macs, r, e);
+        f->exits[e].cut_ms = r->costs.in_ms ? r->costs.reach[e] + r->costs.head[e] : 0.0;
+        f->exits[e].cut_macs_fraction = r->macs.reach[e] + r->macs.head[e];
         f->policy_mean_ms += f->exits[e].share * f->exits[e].median_ms;
         f->policy_macs_fraction += f->exits[e].share * f->exits[e].macs_fraction;
     }
+    for (size_t t = 0; t < EXN_POINTS; t++) EXN_TRY(count_point(&f->points[t], r, t, labelled));
     return EXN_OK;
 }
 
