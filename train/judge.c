@@ -221,7 +221,7 @@ static exn_status judge(judgement *j, exn_session *s) {
                                    .usable = s->done};
     for (size_t t = 0; t < EXN_POINTS; t++)
         exn_policy_decide(&j->point[t], (exn_target)(t + 1), &evidence, &j->costs,
-                          exn_schedule_or_default(&s->trainer->profile->schedule));
+                          exn_caution_or_default(&s->trainer->profile->schedule));
     j->policy = j->point[s->trainer->target - 1];
     return describe(j, s);
 }

@@ -34,10 +34,10 @@ json_t *exn_points_write(const exn_profile *profile) {
     return json_pack("{s:s, s:o}", "target", exn_target_names[profile->target], "points", points);
 }
 
-json_t *exn_schedule_write(const exn_schedule *schedule) {
+json_t *exn_caution_write(const exn_caution *schedule) {
     json_t *rows = json_array();
     for (size_t i = 0; i < schedule->count; i++) {
-        const exn_schedule_row *r = &schedule->row[i];
+        const exn_caution_row *r = &schedule->row[i];
         json_array_append_new(rows, json_pack("{s:I, s:[f, f], s:[f, f]}", "labels", (json_int_t)r->labels, "threshold",
                                               (double)r->threshold[0], (double)r->threshold[1], "proof",
                                               (double)r->proof[0], (double)r->proof[1]));
@@ -121,7 +121,7 @@ bool exn_points_read(exn_profile *profile, const json_t *policy) {
     return true;
 }
 
-static bool read_row(exn_schedule_row *out, const json_t *object) {
+static bool read_row(exn_caution_row *out, const json_t *object) {
     const json_t *threshold = json_object_get(object, "threshold"), *proof = json_object_get(object, "proof");
     if (!get_count(&out->labels, object, "labels")) return false;
     for (size_t t = 0; t < EXN_POINTS; t++)
@@ -131,11 +131,11 @@ static bool read_row(exn_schedule_row *out, const json_t *object) {
     return true;
 }
 
-bool exn_schedule_read(exn_schedule *out, const json_t *object) {
+bool exn_caution_read(exn_caution *out, const json_t *object) {
     const json_t *rows = json_object_get(object, "rows");
-    exn_schedule s = {.count = json_array_size(rows)};
+    exn_caution s = {.count = json_array_size(rows)};
     if (!object) return true;
-    if (!s.count || s.count > EXN_SCHEDULE_ROWS_MAX || !get_count(&s.people, object, "people") ||
+    if (!s.count || s.count > EXN_CAUTION_ROWS_MAX || !get_count(&s.people, object, "people") ||
         !get_real(&s.loss, json_object_get(object, "loss"), -1, 1) ||
         !get_real(&s.level, json_object_get(object, "level"), 0, 1) ||
         !get_float(&s.unlabelled, json_object_get(object, "unlabelled"), 0, 2))

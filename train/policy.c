@@ -145,12 +145,12 @@ static const size_t *list_usable(size_t list[EXN_EXITS_MAX], size_t *count, cons
 }
 
 void exn_policy_decide(exn_policy *out, exn_target target, const exn_evidence *e, const exn_costs *costs,
-                       const exn_schedule *schedule) {
+                       const exn_caution *schedule) {
     search s = {.e = e, .costs = costs};
     size_t list[EXN_EXITS_MAX], count;
     const size_t *usable = list_usable(list, &count, e);
     set_floor(&s, target);
-    const exn_schedule_row *row = exn_schedule_find(schedule, s.best.labelled ? s.best.judged : 0);
+    const exn_caution_row *row = exn_caution_find(schedule, s.best.labelled ? s.best.judged : 0);
     s.threshold = s.best.labelled ? row->threshold[target - 1] : schedule->unlabelled;
     s.proof = row->proof[target - 1];
     s.best.enabled[e->exits - 1] = true;

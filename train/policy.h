@@ -3,8 +3,8 @@
 #ifndef EXN_TRAIN_POLICY_H
 #define EXN_TRAIN_POLICY_H
 
+#include "train/caution.h"
 #include "train/costs.h"
-#include "train/schedule.h"
 
 /* What every exit said about every sample while it was held out of training; arrays of exits x samples. The last exit is
  * the network's own, with its personal weights. */
@@ -30,6 +30,6 @@ typedef struct exn_evidence {
  * subset is tried; more: exits are added greedily. If nothing saves at least one part in a hundred, no early exit is enabled. */
 #define EXN_POLICY_LABELS 10u
 void exn_policy_decide(exn_policy *out, exn_target target, const exn_evidence *evidence, const exn_costs *costs,
-                       const exn_schedule *schedule);
+                       const exn_caution *schedule);
 
 #endif

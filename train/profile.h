@@ -8,8 +8,8 @@
 #include "graph/plan.h"
 #include "graph/preprocess.h"
 #include "graph/run.h"
+#include "train/caution.h"
 #include "train/point.h"
-#include "train/schedule.h"
 
 #define EXN_CLASSES_MAX 65536u /* of one profile: a damaged network can have logits without end */
 
@@ -44,7 +44,7 @@ struct exn_profile {
         accuracy; /* of the policy, out of fold on the labelled ones it was chosen by: a little flattered; NaN: unknown */
     char *costs;                  /* where cost_ms comes from: "measured", "macs", or a file's name */
     exn_policy point[EXN_POINTS]; /* of target i + 1; judged == 0: not decided */
-    exn_schedule schedule;        /* learned from general people; count 0: the compiled-in one holds */
+    exn_caution schedule;         /* learned from general people; count 0: the compiled-in one holds */
     exn_target target;            /* whose point the exits' rules are: KEEP or UNTOUCHED */
 };
 

@@ -79,7 +79,7 @@ exn_status exn_state_write(char **out, const exn_profile *profile, const exn_ten
     if (root && profile->schedule.count) {
         json_t *general = json_object_get(root, "general");
         if (!general) json_object_set_new(root, "general", general = json_object());
-        json_object_set_new(general, "schedule", exn_schedule_write(&profile->schedule));
+        json_object_set_new(general, "schedule", exn_caution_write(&profile->schedule));
     }
     char *text = root && whole ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
@@ -343,7 +343,7 @@ static exn_status read_rest(exn_profile *profile, const json_t *root) {
     EXN_TRY(read_exits(profile, root));
     if (!exn_points_read(profile, json_object_get(root, "policy"))) return bad(ctx, "policy");
     const json_t *schedule = json_object_get(json_object_get(root, "general"), "schedule");
-    return exn_schedule_read(&profile->schedule, schedule) ? EXN_OK : bad(ctx, "general.schedule");
+    return exn_caution_read(&profile->schedule, schedule) ? EXN_OK : bad(ctx, "general.schedule");
 }
 
 exn_status exn_state_read(exn_profile *profile, const exn_tensor_list *tensors) {

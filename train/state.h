@@ -27,7 +27,7 @@ exn_status exn_state_model_path(char **out, exn_context *ctx, const exn_tensor_l
  * bytes make no sense, and the profile may be half filled in. The exits are read before the points. */
 json_t *exn_points_write(const exn_profile *profile);
 bool exn_points_read(exn_profile *profile, const json_t *policy);
-json_t *exn_schedule_write(const exn_schedule *schedule);
-bool exn_schedule_read(exn_schedule *out, const json_t *object);
+json_t *exn_caution_write(const exn_caution *schedule);
+bool exn_caution_read(exn_caution *out, const json_t *object);
 
 #endif

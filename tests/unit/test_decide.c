@@ -41,7 +41,7 @@ static void make_world(world *w, size_t sure, size_t wrong) {
 }
 
 static void decide(exn_policy *p, const world *w, exn_target target) {
-    exn_policy_decide(p, target, &w->evidence, &w->costs, &exn_schedule_default);
+    exn_policy_decide(p, target, &w->evidence, &w->costs, &exn_caution_default);
 }
 
 START_TEST(good_exit_is_used) {
@@ -123,7 +123,7 @@ START_TEST(many_exits_are_added_greedily) {
                                    .usable = usable};
     const exn_costs costs = {.reach = reach, .head = head, .exits = E};
     exn_policy p;
-    exn_policy_decide(&p, EXN_TARGET_KEEP, &evidence, &costs, &exn_schedule_default);
+    exn_policy_decide(&p, EXN_TARGET_KEEP, &evidence, &costs, &exn_caution_default);
     for (size_t e = 0; e < E; e++) ck_assert(p.enabled[e]);
 }
 END_TEST
@@ -186,16 +186,16 @@ START_TEST(few_samples_end_nothing) {
 END_TEST
 
 START_TEST(schedule_rows) {
-    const exn_schedule s = {.count = 2, .row = {{0, {0.9f, 0.9f}, {2, 2}}, {50, {0.8f, 0.7f}, {2, 2}}}};
-    const exn_schedule none = {0};
-    ck_assert_ptr_eq(exn_schedule_find(&s, 0), &s.row[0]);
-    ck_assert_ptr_eq(exn_schedule_find(&s, 49), &s.row[0]);
-    ck_assert_ptr_eq(exn_schedule_find(&s, 50), &s.row[1]);
-    ck_assert_ptr_eq(exn_schedule_or_default(&s), &s);
-    ck_assert_ptr_eq(exn_schedule_or_default(&none), &exn_schedule_default);
-    for (size_t i = 1; i < exn_schedule_default.count; i++) /* more labels never ask for more */
+    const exn_caution s = {.count = 2, .row = {{0, {0.9f, 0.9f}, {2, 2}}, {50, {0.8f, 0.7f}, {2, 2}}}};
+    const exn_caution none = {0};
+    ck_assert_ptr_eq(exn_caution_find(&s, 0), &s.row[0]);
+    ck_assert_ptr_eq(exn_caution_find(&s, 49), &s.row[0]);
+    ck_assert_ptr_eq(exn_caution_find(&s, 50), &s.row[1]);
+    ck_assert_ptr_eq(exn_caution_or_default(&s), &s);
+    ck_assert_ptr_eq(exn_caution_or_default(&none), &exn_caution_default);
+    for (size_t i = 1; i < exn_caution_default.count; i++) /* more labels never ask for more */
         for (size_t t = 0; t < EXN_POINTS; t++) {
-            const exn_schedule_row *r = &exn_schedule_default.row[i];
+            const exn_caution_row *r = &exn_caution_default.row[i];
             ck_assert(r[0].labels > r[-1].labels && r[0].threshold[t] <= r[-1].threshold[t]);
         }
 }

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The compiled-in schedule, and bounds for small samples. Only + - * / and square roots: the same bits everywhere. */
-#include "train/schedule.h"
+#include "train/caution.h"
 
 #include <math.h>
 
-const exn_schedule exn_schedule_default = {.count = 4,
-                                           .unlabelled = 0.9f,
-                                           .row = {{0, {0.975f, 0.975f}, {3.0f, 2.5f}},
-                                                   {20, {0.925f, 0.925f}, {2.5f, 2.0f}},
-                                                   {50, {0.85f, 0.85f}, {2.0f, 1.5f}},
-                                                   {100, {0.75f, 0.75f}, {2.0f, 1.5f}}}};
+const exn_caution exn_caution_default = {.count = 4,
+                                         .unlabelled = 0.9f,
+                                         .row = {{0, {0.975f, 0.975f}, {3.0f, 2.5f}},
+                                                 {20, {0.925f, 0.925f}, {2.5f, 2.0f}},
+                                                 {50, {0.85f, 0.85f}, {2.0f, 1.5f}},
+                                                 {100, {0.75f, 0.75f}, {2.0f, 1.5f}}}};
 
-const exn_schedule *exn_schedule_or_default(const exn_schedule *schedule) {
-    return schedule->count ? schedule : &exn_schedule_default;
+const exn_caution *exn_caution_or_default(const exn_caution *schedule) {
+    return schedule->count ? schedule : &exn_caution_default;
 }
 
-const exn_schedule_row *exn_schedule_find(const exn_schedule *schedule, size_t labels) {
+const exn_caution_row *exn_caution_find(const exn_caution *schedule, size_t labels) {
     size_t i = 0;
     while (i + 1 < schedule->count && schedule->row[i + 1].labels <= labels) i++;
     return &schedule->row[i];

@@ -1,33 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What replaying personalisation on other people taught: how sure an exit must be, by the number of labels. */
-#ifndef EXN_TRAIN_SCHEDULE_H
-#define EXN_TRAIN_SCHEDULE_H
+#ifndef EXN_TRAIN_CAUTION_H
+#define EXN_TRAIN_CAUTION_H
 
 #include "train/point.h"
 
-#define EXN_SCHEDULE_ROWS_MAX 16u
+#define EXN_CAUTION_ROWS_MAX 16u
 
-typedef struct exn_schedule_row {
+typedef struct exn_caution_row {
     size_t labels; /* holds from this many labelled samples on */
     float
         threshold[EXN_POINTS]; /* by target - 1: the least that needs no evidence of the person's own; above 1: none */
     float proof[EXN_POINTS];   /* standard errors above the floor that the person's own evidence must show for less */
-} exn_schedule_row;
+} exn_caution_row;
 
-typedef struct exn_schedule {
+typedef struct exn_caution {
     size_t count; /* rows, ascending in labels, the first at 0; 0 in a profile: the compiled-in one holds */
-    exn_schedule_row row[EXN_SCHEDULE_ROWS_MAX];
+    exn_caution_row row[EXN_CAUTION_ROWS_MAX];
     float unlabelled;   /* the least threshold where agreement stands in for labels */
     size_t people;      /* replayed; 0: compiled in */
     double loss, level; /* mean loss of accuracy that it was held to, and with which probability it may be exceeded */
-} exn_schedule;
+} exn_caution;
 
 /* Where a profile brings none. README says where its numbers come from. */
-extern const exn_schedule exn_schedule_default;
+extern const exn_caution exn_caution_default;
 /* The profile's, or the compiled-in one. */
-const exn_schedule *exn_schedule_or_default(const exn_schedule *schedule);
+const exn_caution *exn_caution_or_default(const exn_caution *schedule);
 /* The row that holds for this many labels. */
-const exn_schedule_row *exn_schedule_find(const exn_schedule *schedule, size_t labels);
+const exn_caution_row *exn_caution_find(const exn_caution *schedule, size_t labels);
 
 /* ---- the mathematics of small samples ---- */
 
