@@ -53,7 +53,7 @@ static exn_status fail_lacking(exn_context *ctx, uint32_t cpu, const char *wante
 
 /* Which sets the slots came from; the result is fused only where every slot is. */
 typedef struct origin {
-    bool gemm, dwconv, vector;
+    bool gemm, dwconv, winograd, vector;
 } origin;
 
 static void overlay(exn_kernel_set *out, origin *fused, const exn_kernel_set *set) {
@@ -64,6 +64,10 @@ static void overlay(exn_kernel_set *out, origin *fused, const exn_kernel_set *se
     if (set->f32_dwconv.run) {
         out->f32_dwconv = set->f32_dwconv;
         fused->dwconv = set->fused;
+    }
+    if (set->f32_winograd[0].in) {
+        memcpy(out->f32_winograd, set->f32_winograd, sizeof out->f32_winograd);
+        fused->winograd = set->fused;
     }
     if (set->f32_vector.activate) {
         out->f32_vector = set->f32_vector;
@@ -81,7 +85,7 @@ exn_status exn_kernels_select(exn_kernel_set *out, exn_context *ctx, uint32_t cp
     for (size_t i = 0; i <= last; i++) {
         if (runs_on(compiled[i], cpu)) overlay(&result, &fused, compiled[i]);
     }
-    result.fused = fused.gemm && fused.dwconv && fused.vector;
+    result.fused = fused.gemm && fused.dwconv && fused.winograd && fused.vector;
     *out = result;
     return EXN_OK;
 }

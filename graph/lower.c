@@ -240,4 +240,5 @@ void exn_lowering_destroy(exn_lowering *l) {
     exn_free(l->ctx, l->places);
     exn_free(l->ctx, l->rows);
     exn_free(l->ctx, l->uses);
+    exn_free(l->ctx, l->choices);
 }

@@ -15,15 +15,24 @@ typedef struct exn_place {
     size_t flat_c, flat_hw; /* not 0: a map flattened to (N, c*h*w) that still lies as (h, w, c) */
 } exn_place;
 
+/* What fast arithmetic does with a node. All zero: nothing. */
+typedef struct exn_fast_choice {
+    size_t outputs;  /* of a Winograd tile's side, 2 or 4; 0: the direct algorithm */
+    double share;    /* expected time as a share of the direct algorithm's */
+    const char *why; /* static: why a convolution that Winograd could compute is not; NULL otherwise */
+} exn_fast_choice;
+
 typedef struct exn_lowering {
     exn_context *ctx;
     exn_plan *plan;
     const exn_graph *graph;
     const exn_node *node; /* being lowered */
     size_t branch;
-    exn_place *places; /* of each value of the graph */
-    exn_place *rows;   /* its row-major copy, where one was made */
-    uint32_t *uses;    /* of each value, by scheduled nodes and outputs */
+    exn_place *places;        /* of each value of the graph */
+    exn_place *rows;          /* its row-major copy, where one was made */
+    uint32_t *uses;           /* of each value, by scheduled nodes and outputs */
+    exn_fast_choice *choices; /* of each node of the graph; NULL: exact arithmetic */
+    size_t extra_bytes;       /* by which these choices make packed weights larger */
 } exn_lowering;
 
 exn_status exn_lowering_create(exn_lowering *out, exn_plan *plan, const exn_graph *graph, const exn_schedule *schedule,
@@ -36,6 +45,8 @@ exn_status exn_lower_output(exn_operand *out, exn_lowering *l, exn_value_id valu
 
 /* ---- For the files that lower a family of operators: node-wise entry points. ---- */
 exn_status exn_lower_conv(exn_lowering *l);
+/* Fills in l->choices for the nodes scheduled. Depends on shapes, kernels and the budget only. */
+exn_status exn_lower_choose_fast(exn_lowering *l, const exn_schedule *schedule, size_t budget_bytes);
 /* Three nodes in a row, or two, that make one block in strips (graph/strips.h): *taken of them, 0 where they do not. */
 exn_status exn_lower_strips(size_t *taken, exn_lowering *l, const uint32_t *nodes, size_t count, size_t branch);
 exn_status exn_lower_gemm(exn_lowering *l);

@@ -56,6 +56,24 @@ exn_status exn_lower_residual(exn_operand *out, exn_lowering *l) {
     return exn_lower_native(out, l, last);
 }
 
+/* Why this algorithm, in words. */
+static void explain(exn_step *step, const exn_conv *conv, const exn_fast_choice *choice) {
+    if (conv->algorithm == EXN_CONV_WINOGRAD)
+        snprintf(step->why, sizeof step->why, "expected in %.2f of the direct time", choice->share);
+    else
+        snprintf(step->why, sizeof step->why, "%s%s%s", exn_conv_algorithm_reason(conv->algorithm),
+                 choice->why ? "; " : "", choice->why ? choice->why : "");
+}
+
+static void name_algorithm(exn_step *step, const exn_conv *conv) {
+    char tiles[16] = "";
+    const char *name = exn_conv_algorithm_name(conv->algorithm);
+    if (conv->winograd) snprintf(tiles, sizeof tiles, " F(%u,3)", (unsigned)conv->winograd->outputs);
+    if (conv->tile)
+        snprintf(step->algorithm, sizeof step->algorithm, "%s%s %ux%u", name, tiles, (unsigned)conv->tile->mr,
+                 (unsigned)conv->tile->nr);
+}
+
 exn_status exn_lower_conv(exn_lowering *l) {
     const exn_node *node = l->node;
     const exn_attrs *a = &node->attrs;
@@ -63,8 +81,12 @@ exn_status exn_lower_conv(exn_lowering *l) {
     if (!x || !weight || x->shape.rank != 4 || weight->shape.rank != 4)
         return exn_lower_fail(l, EXN_E_UNSUPPORTED, "only two-dimensional convolution is supported");
     const exn_conv_shape shape = exn_lower_conv_shape(l, node);
+    const exn_fast_choice choice = l->choices ? l->choices[node - l->graph->nodes] : (exn_fast_choice){0};
     exn_conv conv;
-    exn_conv_prepare(&conv, &l->plan->kernels, &shape, a->activation, a->lo, a->hi);
+    if (choice.outputs)
+        exn_conv_prepare_winograd(&conv, &l->plan->kernels, &shape, choice.outputs, a->activation, a->lo, a->hi);
+    else
+        exn_conv_prepare(&conv, &l->plan->kernels, &shape, a->activation, a->lo, a->hi);
     float *packed;
     exn_operand in, residual;
     EXN_TRY(exn_lower_conv_pack(&packed, l, &conv));
@@ -72,9 +94,8 @@ exn_status exn_lower_conv(exn_lowering *l) {
     EXN_TRY(exn_lower_residual(&residual, l));
     exn_step *step;
     EXN_TRY(exn_lower_step(&step, l, run_conv, exn_conv_algorithm_name(conv.algorithm), 0));
-    if (conv.tile)
-        snprintf(step->algorithm, sizeof step->algorithm, "%s %ux%u", exn_conv_algorithm_name(conv.algorithm),
-                 (unsigned)conv.tile->mr, (unsigned)conv.tile->nr);
+    name_algorithm(step, &conv);
+    explain(step, &conv, &choice);
     step->in[0] = in;
     step->in[1] = residual;
     step->in_place = 2u;

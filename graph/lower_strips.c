@@ -79,6 +79,7 @@ exn_status exn_lower_strips(size_t *taken, exn_lowering *l, const uint32_t *node
     snprintf(step->algorithm, sizeof step->algorithm, "strips of %zu: %s%sdepthwise, %s", strips.rows,
              strips.has_first ? exn_conv_algorithm_name(strips.first.algorithm) : "", strips.has_first ? ", " : "",
              exn_conv_algorithm_name(strips.last.algorithm));
+    snprintf(step->why, sizeof step->why, "the maps between would leave the cache");
     step->in[0] = in;
     step->in[1] = residual;
     step->in_place = 2u;

@@ -58,7 +58,9 @@ static size_t expected_weights(const exn_graph *graph, const exn_schedule *sched
 
 static exn_status lower_all(exn_lowering *l, const exn_schedule *schedule, const exn_plan_options *options) {
     EXN_TRY(place_input(l));
-    l->plan->packed.expected = expected_weights(l->graph, schedule);
+    if (options->arithmetic == EXN_FAST)
+        EXN_TRY(exn_lower_choose_fast(l, schedule, options->fast_bytes ? options->fast_bytes : EXN_FAST_BYTES));
+    l->plan->packed.expected = expected_weights(l->graph, schedule) + l->extra_bytes;
     size_t next = 0;
     for (size_t i = 0; i < options->output_count; i++) {
         while (next < schedule->end[i]) {
@@ -136,6 +138,7 @@ exn_plan_step exn_plan_get_step(const exn_plan *plan, size_t index) {
     return (exn_plan_step){.name = step->name,
                            .op = step->op,
                            .algorithm = step->algorithm,
+                           .why = step->why,
                            .macs = step->macs,
                            .output = step->output_end > step->output_begin ? step->output_end - 1 : SIZE_MAX,
                            .branch = step->branch,

@@ -8,12 +8,17 @@
 
 typedef struct exn_plan exn_plan;
 
+/* EXN_FAST: 3x3 convolutions may take Winograd's algorithm, whose roundings are others (within 1e-4 of the largest
+ * result in practice), and whose packed weights are 1.8 or 4 times as large. */
 typedef enum exn_arithmetic { EXN_EXACT = 0, EXN_FAST = 1 } exn_arithmetic;
+/* By how much packed weights may grow for EXN_FAST unless the options say otherwise. */
+#define EXN_FAST_BYTES ((size_t)96 << 20)
 
 typedef struct exn_plan_options {
     const exn_kernel_set *kernels; /* copied */
     size_t threads;                /* >= 1: sizes workspaces and partitions, never changes results */
     exn_arithmetic arithmetic;
+    size_t fast_bytes; /* EXN_FAST: by how much packed weights may grow; 0: EXN_FAST_BYTES */
     bool
         separate; /* every operator a step of its own, no blocks in strips: for timing layers. Same bits, more memory */
     const exn_value_id *outputs; /* values to hand out, in the order in which the run shall produce them: for exits, the
@@ -32,6 +37,7 @@ size_t exn_plan_packed_bytes(const exn_plan *plan);
 size_t exn_plan_step_count(const exn_plan *plan);
 typedef struct exn_plan_step {
     const char *name, *op, *algorithm; /* node name, "Conv", "gemm 7x32" */
+    const char *why;                   /* this algorithm was taken; "" where there is no other */
     uint64_t macs;
     size_t output;     /* index of the output that this step completes; SIZE_MAX: none */
     size_t branch;     /* 0: backbone; i+1: what only output i, not the last, needs */

@@ -13,6 +13,7 @@
 
 #define EXN_STEP_INPUTS 3u
 #define EXN_STEP_ALGORITHM_BYTES 80u
+#define EXN_STEP_WHY_BYTES 96u
 #define EXN_NO_BUFFER UINT32_MAX
 
 typedef struct exn_step exn_step;
@@ -111,7 +112,7 @@ struct exn_step {
     /* For people: */
     char *name;
     const char *op;
-    char algorithm[EXN_STEP_ALGORITHM_BYTES];
+    char algorithm[EXN_STEP_ALGORITHM_BYTES], why[EXN_STEP_WHY_BYTES];
     exn_shape shape;
     uint64_t macs;
     size_t branch;

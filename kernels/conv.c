@@ -15,8 +15,26 @@ const char *exn_conv_algorithm_name(exn_conv_algorithm algorithm) {
         return "depthwise";
     case EXN_CONV_GROUPED:
         return "grouped";
+    case EXN_CONV_WINOGRAD:
+        return "winograd";
     }
     return "unknown";
+}
+
+const char *exn_conv_algorithm_reason(exn_conv_algorithm algorithm) {
+    switch (algorithm) {
+    case EXN_CONV_GEMM:
+        return "pixels are rows";
+    case EXN_CONV_SEGMENTS:
+        return "kernel rows are contiguous";
+    case EXN_CONV_DEPTHWISE:
+        return "one input an output";
+    case EXN_CONV_GROUPED:
+        return "taps are gathered";
+    case EXN_CONV_WINOGRAD:
+        return "fewer multiplications";
+    }
+    return "";
 }
 
 uint64_t exn_conv_macs(const exn_conv_shape *shape) {
@@ -83,6 +101,10 @@ void exn_conv_pack(float *packed, const exn_conv *conv, const float *weight, con
                                 exn_ceil_div(s->c, conv->depthwise->panel));
         return;
     }
+    if (conv->algorithm == EXN_CONV_WINOGRAD) {
+        exn_conv_winograd_pack(packed, conv, weight, scale, bias);
+        return;
+    }
     const size_t columns = s->oc / s->groups, count = exn_gemm_packed_count(conv->tile, columns, chain_length(s));
     for (size_t g = 0; g < s->groups; g++)
         pack_group(packed + g * count, conv->tile, s, weight + g * columns * chain_length(s),
@@ -118,6 +140,9 @@ void exn_conv_run(const exn_conv *conv, const float *packed, const float *in, fl
         break;
     case EXN_CONV_DEPTHWISE:
         exn_conv_depthwise_run(conv, &operands, part);
+        break;
+    case EXN_CONV_WINOGRAD:
+        exn_conv_winograd_run(conv, &operands, part);
         break;
     }
 }

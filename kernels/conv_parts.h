@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The convolution driver's three ways of running, as conv.c sees them. Private to kernels/. */
+ * The convolution driver's ways of running, as conv.c sees them. Private to kernels/. */
 #ifndef EXN_KERNELS_CONV_PARTS_H
 #define EXN_KERNELS_CONV_PARTS_H
 
@@ -24,5 +24,10 @@ void exn_conv_depthwise_pack(float *packed, const exn_f32_dwconv *kernel, const 
                              const float *weight, size_t tap_step, size_t channel_step, const float *scale,
                              const float *bias, size_t first, size_t last);
 void exn_conv_depthwise_run(const exn_conv *conv, const exn_conv_operands *operands, exn_part part);
+
+/* EXN_CONV_WINOGRAD. */
+void exn_conv_winograd_pack(float *packed, const exn_conv *conv, const float *weight, const float *scale,
+                            const float *bias);
+void exn_conv_winograd_run(const exn_conv *conv, const exn_conv_operands *operands, exn_part part);
 
 #endif

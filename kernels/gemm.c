@@ -15,7 +15,7 @@ static size_t even_rows(size_t m, size_t mr) {
     return m == 0 ? mr : exn_ceil_div(m, exn_ceil_div(m, mr));
 }
 
-static double tile_cost(const exn_f32_gemm *tile, size_t m, size_t n) {
+double exn_gemm_cost(const exn_f32_gemm *tile, size_t m, size_t n) {
     const size_t rows = even_rows(m, tile->mr), nr = tile->nr;
     const double multiply = (double)exn_max(rows * nr, EXN_LATENCY_FLOATS), load = 0.5 * (double)(rows + nr);
     return (double)exn_ceil_div(m, rows) * (double)exn_panels(tile, n) * (multiply + load);
@@ -24,11 +24,11 @@ static double tile_cost(const exn_f32_gemm *tile, size_t m, size_t n) {
 const exn_f32_gemm *exn_gemm_choose(const exn_kernel_set *set, size_t m, size_t n, size_t k) {
     const exn_f32_gemm *best = &set->f32_gemm[0];
     /* Another tile must promise 5 % before the base tile, the best tried, is left. */
-    double least = 0.95 * tile_cost(best, m, n);
+    double least = 0.95 * exn_gemm_cost(best, m, n);
     for (size_t i = 1; i < EXN_GEMM_TILES && set->f32_gemm[i].run; i++) {
         const exn_f32_gemm *tile = &set->f32_gemm[i];
         if (tile->mr > EXN_ALIAS_ROWS && m > EXN_ALIAS_ROWS && k > 0 && k % EXN_ALIAS_FLOATS == 0) continue;
-        const double cost = tile_cost(tile, m, n);
+        const double cost = exn_gemm_cost(tile, m, n);
         if (cost < least) {
             least = cost;
             best = tile;

@@ -18,6 +18,8 @@ typedef struct exn_gemm {
 
 /* Tile of `set` with the least estimated time for this shape. */
 const exn_f32_gemm *exn_gemm_choose(const exn_kernel_set *set, size_t m, size_t n, size_t k);
+/* Estimated time of m x n outputs for each k, in multiply-adds of a core at its peak. */
+double exn_gemm_cost(const exn_f32_gemm *tile, size_t m, size_t n);
 /* Floats of the packed form: ceil(n/nr) panels of [bias nr][k rows of nr], columns beyond n zero. */
 size_t exn_gemm_packed_count(const exn_f32_gemm *tile, size_t n, size_t k);
 /* B(p, j) = b[p*b_row + j*b_col] * (scale ? scale[j] : 1); bias may be NULL: zero. */

@@ -11,6 +11,11 @@ exn_f32_gemm_fn exn_generic_gemm;
 /* exn_f32_dwconv_fn with panels of `panel` channels. */
 void exn_generic_dwconv(const exn_dwconv_rows *work, size_t panel);
 
+/* exn_f32_winograd_in_fn and exn_f32_winograd_out_fn for m outputs a side: generic_winograd.c. */
+void exn_generic_winograd_in(size_t m, const exn_winograd_tiles *t, const float *image, float *transformed);
+void exn_generic_winograd_out(size_t m, const exn_winograd_tiles *t, const float *transformed, const float *bias,
+                              float *image, const exn_epilogue *e);
+
 /* exp, log and tanh are the vector library's, which only arch/ knows. */
 typedef struct exn_generic_math {
     float (*exp)(float);

@@ -14,6 +14,7 @@
  *                results, lane i taking elements i, i+16, ... in order, then the tree 8, 4, 2, 1 (lane i with lane i+8,
  *                ...). Column reductions ascend over rows. So every set with fused multiply-add gives the same bits,
  *                whatever its tiles. `scalar` multiplies, rounds, adds, and is held to an error bound.
+ *                Winograd transforms: one rounding an operation, in the order that generic.c writes down.
  * K7 environment No globals, no allocation, rounding mode and flush modes untouched, NaN and Inf propagate.
  * K8 empty       Sizes of zero are legal: k == 0 stores epilogue(bias). */
 #ifndef EXN_KERNELS_KERNEL_SET_H
@@ -89,6 +90,31 @@ typedef struct exn_f32_dwconv {
     const char *name; /* "f32_dwconv_2x4_avx2" */
 } exn_f32_dwconv;
 
+/* Tiles, side by side, of Winograd's minimal filtering F(m x m, 3 x 3). Each makes m x m outputs from a window of p x p
+ * inputs, p = m + 2; between the two transforms it is p*p positions, position i*p + j of tile t and channel c at
+ * [(i*p + j)*position + t*tile + c]. The image's pixel (y, x) is at [y*row + x*pixel + c]. */
+typedef struct exn_winograd_tiles {
+    size_t tiles, channels;
+    size_t h, w; /* of the image: window pixels outside are +0, output pixels outside are not stored */
+    ptrdiff_t row, pixel;
+    ptrdiff_t y, x; /* of the first tile's first pixel; the next tile's is at (y, x + m). Negative: padding */
+    ptrdiff_t position, tile;
+} exn_winograd_tiles;
+/* transformed = B^T d B for every window d. */
+typedef void exn_f32_winograd_in_fn(const exn_winograd_tiles *t, const float *image, float *transformed);
+/* image = epilogue(A^T M A + bias); bias [channels]; the epilogue's own bias and accumulate are not used, its residual
+ * lies as the image does. */
+typedef void exn_f32_winograd_out_fn(const exn_winograd_tiles *t, const float *transformed, const float *bias,
+                                     float *image, const exn_epilogue *e);
+
+#define EXN_WINOGRADS 2u
+typedef struct exn_f32_winograd {
+    exn_f32_winograd_in_fn *in;
+    exn_f32_winograd_out_fn *out;
+    uint16_t outputs; /* m: 2 or 4 */
+    const char *name; /* "f32_winograd_4x4_avx2" */
+} exn_f32_winograd;
+
 typedef enum exn_binary { EXN_ADD, EXN_SUB, EXN_MUL, EXN_DIV, EXN_BINARY_COUNT } exn_binary;
 typedef enum exn_reduction { EXN_REDUCE_SUM, EXN_REDUCE_MAX, EXN_REDUCTION_COUNT } exn_reduction;
 
@@ -133,7 +159,8 @@ typedef struct exn_kernel_set {
     bool fused;                            /* fused multiply-add: belongs to the class of equal bits */
     exn_f32_gemm f32_gemm[EXN_GEMM_TILES]; /* [0] the base tile; further ones optional. [0].run NULL: inherit all */
     exn_f32_dwconv f32_dwconv;             /* run NULL: inherit */
-    exn_f32_vector f32_vector;             /* activate NULL: inherit all */
+    exn_f32_winograd f32_winograd[EXN_WINOGRADS]; /* [0] m 2, [1] m 4. [0].in NULL: inherit both */
+    exn_f32_vector f32_vector;                    /* activate NULL: inherit all */
 } exn_kernel_set;
 
 #endif

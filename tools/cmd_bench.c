@@ -98,19 +98,11 @@ static exn_status time_layers(benched *b, exn_tool *tool) {
 static exn_status measure(benched *b, exn_tool *tool) {
     double seconds = 2.0;
     if (!exn_args_number(&seconds, tool->args, "seconds", 0.0, 600.0)) return EXN_E_INVALID;
-    static const char *const arithmetics[] = {"exact", "fast", NULL};
-    size_t arithmetic = EXN_EXACT;
-    if (!exn_args_choice(&arithmetic, tool->args, "arithmetic", arithmetics)) return EXN_E_INVALID;
     const exn_model *model = b->model;
     exn_value_id output = model->graph->output;
     const char *cut = exn_args_text(tool->args, "cut");
     if (cut != NULL) EXN_TRY(find_cut(&output, tool, model, cut));
-    const exn_plan_options options = {.kernels = &model->kernels,
-                                      .threads = tool->threads,
-                                      .arithmetic = (exn_arithmetic)arithmetic,
-                                      .outputs = &output,
-                                      .output_count = 1};
-    EXN_TRY(exn_plan_create(&b->plan, model->graph, &options));
+    EXN_TRY(exn_engine_plan(&b->plan, tool, model->graph, &model->kernels, &output, 1));
     EXN_TRY(exn_exec_create(&b->exec, tool->ctx, b->plan));
     EXN_TRY(time_runs(b, tool, seconds));
     EXN_TRY(exn_peak_gflops(&b->peak_gflops, tool->ctx, &model->kernels));
@@ -147,7 +139,8 @@ static exn_status print_json(exn_tool *tool, const benched *b) {
     exn_report_text(report, "model", b->model->path);
     exn_report_count(report, "threads", tool->threads);
     exn_report_text(report, "isa", b->model->kernels.name);
-    exn_report_text(report, "arithmetic", "exact");
+    const char *arithmetic = exn_args_text(tool->args, "arithmetic");
+    exn_report_text(report, "arithmetic", arithmetic ? arithmetic : "exact");
     exn_report_count(report, "runs", b->runs);
     exn_report_real(report, "min_ms", b->ms[0]);
     exn_report_real(report, "median_ms", b->ms[b->runs / 2]);
@@ -197,13 +190,12 @@ static exn_status run(exn_tool *tool) {
     return status;
 }
 
-static const exn_option options[] = {
-    {"layers", NULL, "also every step's microseconds", 0},
-    {"cut", "NODE", "end the network at this node or value", 0},
-    {"arithmetic", "A", "exact or fast; fast currently computes as exact does (default exact)", 0},
-    {"seconds", "S", "how long to measure, 20 runs at least (default 2)", 0},
-    {"size", "S", "input height and width where the file leaves them open", 0},
-    EXN_COMMON_OPTIONS};
+static const exn_option options[] = {{"layers", NULL, "also every step's microseconds", 0},
+                                     {"cut", "NODE", "end the network at this node or value", 0},
+                                     EXN_ARITHMETIC_OPTIONS,
+                                     {"seconds", "S", "how long to measure, 20 runs at least (default 2)", 0},
+                                     {"size", "S", "input height and width where the file leaves them open", 0},
+                                     EXN_COMMON_OPTIONS};
 
 const exn_command exn_command_bench = {
     .name = "bench",

@@ -33,7 +33,7 @@ static size_t cache_bytes(size_t which) {
 
 static exn_status print_json(exn_tool *tool, const exn_kernel_set *kernels, uint32_t cpu, double peak) {
     json_t *report = exn_report_create("cpu"), *list = json_array(), *sets = json_array(), *slots = json_object(),
-           *sizes = json_object(), *tiles = json_array();
+           *sizes = json_object(), *tiles = json_array(), *winograds = json_array();
     for (size_t i = 0; i < LEVELS; i++)
         if (cpu & levels[i].bit) json_array_append_new(list, json_string(levels[i].name));
     size_t count = 0;
@@ -43,6 +43,9 @@ static exn_status print_json(exn_tool *tool, const exn_kernel_set *kernels, uint
         json_array_append_new(tiles, json_string(kernels->f32_gemm[i].name));
     json_object_set_new(slots, "f32_gemm", tiles);
     exn_report_text(slots, "f32_dwconv", kernels->f32_dwconv.name);
+    for (size_t i = 0; i < EXN_WINOGRADS; i++)
+        json_array_append_new(winograds, json_string(kernels->f32_winograd[i].name));
+    json_object_set_new(slots, "f32_winograd", winograds);
     exn_report_text(slots, "f32_vector", kernels->f32_vector.name);
     for (size_t i = 0; i < CACHES; i++) exn_report_count(sizes, caches[i].name, cache_bytes(i));
     json_object_set_new(report, "levels", list);
@@ -67,7 +70,9 @@ static void print_text(const exn_kernel_set *kernels, uint32_t cpu, double peak)
     printf("\nkernel set   %s\n", kernels->name);
     for (size_t i = 0; i < EXN_GEMM_TILES && kernels->f32_gemm[i].run != NULL; i++)
         printf("  gemm       %s\n", kernels->f32_gemm[i].name);
-    printf("  depthwise  %s\n  vector     %s\n", kernels->f32_dwconv.name, kernels->f32_vector.name);
+    printf("  depthwise  %s\n", kernels->f32_dwconv.name);
+    for (size_t i = 0; i < EXN_WINOGRADS; i++) printf("  winograd   %s\n", kernels->f32_winograd[i].name);
+    printf("  vector     %s\n", kernels->f32_vector.name);
     for (size_t i = 0; i < CACHES; i++)
         if (cache_bytes(i) > 0) printf("cache %-6s %zu KiB\n", caches[i].name, cache_bytes(i) / 1024);
     printf("peak         %.1f GFLOP/s a thread, measured\n", peak);

@@ -63,6 +63,7 @@ static json_t *layer_report(const exn_plan *plan, size_t i) {
     exn_report_text(object, "name", step.name);
     exn_report_text(object, "op", step.op);
     exn_report_text(object, "algorithm", step.algorithm);
+    exn_report_text(object, "why", step.why);
     exn_report_text(object, "shape", exn_shape_text(shape, &step.shape));
     exn_report_count(object, "macs", step.macs);
     exn_report_count(object, "live_bytes", step.live_bytes);
@@ -140,8 +141,8 @@ static void print_text(const planned *p) {
     for (size_t i = 0; i < exn_plan_step_count(p->plan); i++) {
         const exn_plan_step step = exn_plan_get_step(p->plan, i);
         char shape[EXN_SHAPE_TEXT_BYTES];
-        printf("%-4zu %-20s %-26s %12" PRIu64 " %10zu  %s %s\n", i, step.op, step.algorithm, step.macs, step.live_bytes,
-               exn_shape_text(shape, &step.shape), step.name);
+        printf("%-4zu %-20s %-26s %12" PRIu64 " %10zu  %s %s%s%s\n", i, step.op, step.algorithm, step.macs,
+               step.live_bytes, exn_shape_text(shape, &step.shape), step.name, step.why[0] ? ": " : "", step.why);
     }
 }
 
@@ -159,6 +160,7 @@ static exn_status run(exn_tool *tool) {
 static const exn_option options[] = {EXN_PLACEMENT_OPTIONS,
                                      {"profile", "P", "plan as this person's runner has it", 0},
                                      {"size", "S", "input height and width where the file leaves them open", 0},
+                                     EXN_ARITHMETIC_OPTIONS,
                                      EXN_COMMON_OPTIONS};
 
 const exn_command exn_command_plan = {

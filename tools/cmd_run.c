@@ -130,6 +130,7 @@ static const exn_option options[] = {{"output", "OUT.npy", "where the logits go:
                                      {"profile", "P", "take the exits of this profile", 0},
                                      {"exit", "K", "with --profile: the exit to ask (default: the last)", 0},
                                      {"batch", "N", "samples computed at once; does not change results (default 1)", 0},
+                                     EXN_ARITHMETIC_OPTIONS,
                                      EXN_COMMON_OPTIONS};
 
 const exn_command exn_command_run = {

@@ -48,10 +48,21 @@ exn_status exn_person_data(exn_dataset **out, exn_tool *tool, const exn_person *
                             person->profile->class_count);
 }
 
+bool exn_engine_arithmetic(exn_plan_options *out, exn_tool *tool) {
+    static const char *const arithmetics[] = {"exact", "fast", NULL};
+    size_t arithmetic = EXN_EXACT, megabytes = EXN_FAST_BYTES >> 20;
+    if (!exn_args_choice(&arithmetic, tool->args, "arithmetic", arithmetics)) return false;
+    if (!exn_args_count(&megabytes, tool->args, "fast-memory", 1, 1u << 20)) return false;
+    out->arithmetic = (exn_arithmetic)arithmetic;
+    out->fast_bytes = megabytes << 20;
+    return true;
+}
+
 exn_status exn_engine_plan(exn_plan **out, exn_tool *tool, const exn_graph *graph, const exn_kernel_set *kernels,
                            const exn_value_id *outputs, size_t count) {
-    const exn_plan_options options = {
+    exn_plan_options options = {
         .kernels = kernels, .threads = tool->threads, .outputs = outputs, .output_count = count};
+    if (!exn_engine_arithmetic(&options, tool)) return EXN_E_INVALID;
     return exn_plan_create(out, graph, &options);
 }
 

@@ -43,6 +43,13 @@ exn_status exn_engine_open_ruled(exn_engine *out, exn_tool *tool, const exn_prof
 /* One exit alone. */
 exn_status exn_engine_open_single(exn_engine *out, exn_tool *tool, const exn_profile *profile, size_t exit);
 void exn_engine_close(exn_engine *engine);
+/* Rows of the table of options of commands that may compute fast; all others compute exactly. */
+#define EXN_ARITHMETIC_OPTIONS                                                                                         \
+    {"arithmetic", "A", "exact, or fast: 3x3 convolutions may round differently (default exact)", 0}, {                \
+        "fast-memory", "MB", "with --arithmetic fast: how much larger packed weights may be (default 96)", 0           \
+    }
+/* Reads these options. */
+bool exn_engine_arithmetic(exn_plan_options *out, exn_tool *tool);
 /* A graph's plan for the program's options. */
 exn_status exn_engine_plan(exn_plan **out, exn_tool *tool, const exn_graph *graph, const exn_kernel_set *kernels,
                            const exn_value_id *outputs, size_t count);

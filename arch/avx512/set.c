@@ -5,6 +5,7 @@
 #include "arch/cpu.h"
 #define EXN_SET avx512
 #include "kernels/vector_body.h"
+#include "kernels/winograd_body.h"
 
 #define EXN_BLOCKS_NAME exn_f32_dwconv_2x7_avx512
 #define EXN_BLOCKS_PIXELS 7
@@ -20,5 +21,6 @@ const exn_kernel_set exn_kernel_set_avx512 = {
                  {exn_f32_gemm_7x24_avx512, 7, 24, "f32_gemm_7x24_avx512"},
                  {exn_f32_gemm_1x128_avx512, 1, 128, "f32_gemm_1x128_avx512"}},
     .f32_dwconv = {exn_f32_dwconv_2x7_avx512, EXN_VEC_LANES, 2, "f32_dwconv_2x7_avx512"},
+    .f32_winograd = EXN_F32_WINOGRAD_INIT,
     .f32_vector = EXN_F32_VECTOR_INIT,
 };

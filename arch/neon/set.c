@@ -5,6 +5,7 @@
 #include "arch/neon/vec.h"
 #define EXN_SET neon
 #include "kernels/vector_body.h"
+#include "kernels/winograd_body.h"
 
 #define EXN_BLOCKS_NAME exn_f32_dwconv_2x4_neon
 #define EXN_BLOCKS_PIXELS 4
@@ -19,5 +20,6 @@ const exn_kernel_set exn_kernel_set_neon = {
                  {exn_f32_gemm_8x12_neon, 8, 12, "f32_gemm_8x12_neon"},
                  {exn_f32_gemm_1x32_neon, 1, 32, "f32_gemm_1x32_neon"}},
     .f32_dwconv = {exn_f32_dwconv_2x4_neon, EXN_VEC_LANES, 2, "f32_dwconv_2x4_neon"},
+    .f32_winograd = EXN_F32_WINOGRAD_INIT,
     .f32_vector = EXN_F32_VECTOR_INIT,
 };

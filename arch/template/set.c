@@ -4,6 +4,7 @@
 #include "arch/template/vec.h"
 #define EXN_SET template
 #include "kernels/vector_body.h"
+#include "kernels/winograd_body.h"
 
 #define EXN_GEMM_NAME exn_f32_gemm_4x8_template
 #define EXN_GEMM_MR 4
@@ -22,5 +23,6 @@ const exn_kernel_set exn_kernel_set_template = {
     .fused = true,
     .f32_gemm = {{exn_f32_gemm_4x8_template, 4, 8, "f32_gemm_4x8_template"}},
     .f32_dwconv = {exn_f32_dwconv_1x4_template, EXN_VEC_LANES, 1, "f32_dwconv_1x4_template"},
+    .f32_winograd = EXN_F32_WINOGRAD_INIT,
     .f32_vector = EXN_F32_VECTOR_INIT,
 };

@@ -4,7 +4,7 @@
 
     onnxruntime.py EXEUNT MODEL_FOLDER
 
-Every logit must lie within 1e-4 of the largest logit's size. Exit status 77 (skipped) where the networks, numpy or
+Every logit must lie within 1e-4 of the largest logit's size, within 1e-3 with --arithmetic fast. Exit status 77 (skipped) where the networks, numpy or
 onnxruntime are absent."""
 
 import pathlib
@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 SKIPPED = 77
-ALLOWED = 1e-4
+ALLOWED = {"exact": 1e-4, "fast": 1e-3}
 
 # This file's folder must not hide the package of the same name.
 sys.path = [entry for entry in sys.path if pathlib.Path(entry or ".").resolve() != pathlib.Path(__file__).resolve().parent]
@@ -51,15 +51,18 @@ def compare(exeunt, model, folder):
     shape = [1 if i == 0 and not isinstance(d, int) else d if isinstance(d, int) else 224
              for i, d in enumerate(port.shape)]
     random = np.random.default_rng(7)
-    worst = 0.0
+    worst = dict.fromkeys(ALLOWED, 0.0)
     for make in (noise, photo_like):
         x = make(shape, random)
         np.save(folder / "in.npy", x)
-        subprocess.run([exeunt, "run", model, folder / "in.npy", "-o", folder / "out.npy"], check=True)
-        expected, actual = session.run(None, {port.name: x})[0], np.load(folder / "out.npy")
-        if actual.shape != expected.shape or not np.isfinite(actual).all():
-            return float("inf")
-        worst = max(worst, float(np.abs(actual - expected).max() / np.abs(expected).max()))
+        expected = session.run(None, {port.name: x})[0]
+        for arithmetic in worst:
+            subprocess.run([exeunt, "run", model, folder / "in.npy", "-o", folder / "out.npy", "--arithmetic", arithmetic],
+                           check=True)
+            actual, error = np.load(folder / "out.npy"), float("inf")
+            if actual.shape == expected.shape and np.isfinite(actual).all():
+                error = float(np.abs(actual - expected).max() / np.abs(expected).max())
+            worst[arithmetic] = max(worst[arithmetic], error)
     return worst
 
 
@@ -71,9 +74,11 @@ def main(exeunt, models):
     failed = False
     for model in networks:
         with tempfile.TemporaryDirectory() as folder:
-            error = compare(exeunt, model, pathlib.Path(folder))
-        failed |= not error <= ALLOWED
-        print(f"{model.name:32} {error:.2e} {'ok' if error <= ALLOWED else 'FAILED'}", flush=True)
+            errors = compare(exeunt, model, pathlib.Path(folder))
+        for arithmetic, error in errors.items():
+            good = error <= ALLOWED[arithmetic]
+            failed |= not good
+            print(f"{model.name:32} {arithmetic:5} {error:.2e} {'ok' if good else 'FAILED'}", flush=True)
     return int(failed)
 
 

@@ -107,9 +107,10 @@ typedef struct kc_timing {
 kc_timing kc_measure(void (*thunk)(void *), void *argument, double seconds);
 
 /* ---- The tests ---- */
-void kc_test_gemm(const exn_kernel_set *set);   /* NULL: generic */
-void kc_test_dwconv(const exn_kernel_set *set); /* NULL: generic */
-void kc_test_vector(const exn_kernel_set *set); /* NULL: generic */
+void kc_test_gemm(const exn_kernel_set *set);     /* NULL: generic */
+void kc_test_dwconv(const exn_kernel_set *set);   /* NULL: generic */
+void kc_test_winograd(const exn_kernel_set *set); /* NULL: generic */
+void kc_test_vector(const exn_kernel_set *set);   /* NULL: generic */
 void kc_test_pack(const exn_kernel_set *set);
 void kc_test_driver(const exn_kernel_set *set, exn_context *ctx);
 /* pools by thread count, [1] NULL: pooling, softmax, linear layers and the gradients that heads need. */

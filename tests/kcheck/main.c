@@ -72,6 +72,7 @@ static void list_sets(void) {
         printf("%s%s%s\n", s->name, s->fused ? " (fused)" : "", runs_here(s) ? "" : " (not on this CPU)");
         for (size_t t = 0; t < EXN_GEMM_TILES && s->f32_gemm[t].run; t++) printf("  %s\n", s->f32_gemm[t].name);
         if (s->f32_dwconv.run) printf("  %s\n", s->f32_dwconv.name);
+        for (size_t t = 0; t < EXN_WINOGRADS && s->f32_winograd[0].in; t++) printf("  %s\n", s->f32_winograd[t].name);
         if (s->f32_vector.activate) printf("  %s\n", s->f32_vector.name);
     }
 }
@@ -157,11 +158,13 @@ static void run_round(const exn_kernel_set *sets, const exn_kernel_set *const *c
     if (!kc_opt.set || strcmp(kc_opt.set, "generic") == 0) {
         kc_test_gemm(NULL);
         kc_test_dwconv(NULL);
+        kc_test_winograd(NULL);
         kc_test_vector(NULL);
     }
     for (size_t i = 0; i < count; i++) {
         kc_test_gemm(compiled[i]);
         kc_test_dwconv(compiled[i]);
+        kc_test_winograd(compiled[i]);
         kc_test_vector(compiled[i]);
         kc_test_pack(compiled[i]);
         kc_test_driver(&sets[i], ctx);

@@ -34,9 +34,13 @@ static uint64_t hash_floats(const float *x, size_t count) {
     return hash;
 }
 
-static uint64_t conv_hash(const exn_kernel_set *set, const exn_conv_shape *s, exn_activation act, float lo, float hi) {
+/* outputs: of a Winograd tile; 0: the exact algorithm. */
+static uint64_t conv_hash(const exn_kernel_set *set, const exn_conv_shape *s, size_t outputs, exn_activation act) {
     exn_conv conv;
-    exn_conv_prepare(&conv, set, s, act, lo, hi);
+    if (outputs)
+        exn_conv_prepare_winograd(&conv, set, s, outputs, act, 0, 6);
+    else
+        exn_conv_prepare(&conv, set, s, act, 0, 6);
     const size_t count = s->n * s->oh * s->ow * s->oc;
     float *in = fresh(BUFFER_IN, s->n * s->h * s->w * s->c);
     float *weight = fresh(BUFFER_WEIGHT, s->oc * (s->c / s->groups) * s->kh * s->kw + 2 * s->oc);
@@ -46,26 +50,30 @@ static uint64_t conv_hash(const exn_kernel_set *set, const exn_conv_shape *s, ex
     return hash_floats(out, count);
 }
 
+static exn_conv_shape square_shape(size_t size, size_t c, size_t oc, size_t kernel, size_t stride, size_t groups) {
+    const size_t pad = kernel / 2, extent = (size + 2 * pad - kernel) / stride + 1;
+    return (exn_conv_shape){.n = 1,
+                            .h = size,
+                            .w = size,
+                            .c = c,
+                            .oh = extent,
+                            .ow = extent,
+                            .oc = oc,
+                            .kh = kernel,
+                            .kw = kernel,
+                            .stride_h = stride,
+                            .stride_w = stride,
+                            .dilation_h = 1,
+                            .dilation_w = 1,
+                            .pad_top = pad,
+                            .pad_left = pad,
+                            .groups = groups};
+}
+
 static uint64_t square_conv(const exn_kernel_set *set, size_t size, size_t c, size_t oc, size_t kernel, size_t stride,
                             size_t groups, exn_activation act) {
-    const size_t pad = kernel / 2, extent = (size + 2 * pad - kernel) / stride + 1;
-    const exn_conv_shape s = {.n = 1,
-                              .h = size,
-                              .w = size,
-                              .c = c,
-                              .oh = extent,
-                              .ow = extent,
-                              .oc = oc,
-                              .kh = kernel,
-                              .kw = kernel,
-                              .stride_h = stride,
-                              .stride_w = stride,
-                              .dilation_h = 1,
-                              .dilation_w = 1,
-                              .pad_top = pad,
-                              .pad_left = pad,
-                              .groups = groups};
-    return conv_hash(set, &s, act, 0, 6);
+    const exn_conv_shape s = square_shape(size, c, oc, kernel, stride, groups);
+    return conv_hash(set, &s, 0, act);
 }
 
 static uint64_t conv_stem(const exn_kernel_set *set) {
@@ -85,6 +93,15 @@ static uint64_t conv_depthwise5x5(const exn_kernel_set *set) {
 }
 static uint64_t conv_grouped(const exn_kernel_set *set) {
     return square_conv(set, 9, 24, 36, 3, 1, 4, EXN_ACT_TANH);
+}
+
+static uint64_t winograd_2x2(const exn_kernel_set *set) {
+    const exn_conv_shape s = square_shape(9, 37, 130, 3, 1, 1);
+    return conv_hash(set, &s, 2, EXN_ACT_HARD_SWISH);
+}
+static uint64_t winograd_4x4(const exn_kernel_set *set) {
+    const exn_conv_shape s = square_shape(15, 37, 50, 3, 1, 1);
+    return conv_hash(set, &s, 4, EXN_ACT_CLAMP);
 }
 
 static uint64_t gemm_plain(const exn_kernel_set *set) {
@@ -244,6 +261,8 @@ static const struct {
     {"conv_depthwise3x3", conv_depthwise3x3},
     {"conv_depthwise5x5", conv_depthwise5x5},
     {"conv_grouped", conv_grouped},
+    {"winograd_2x2", winograd_2x2},
+    {"winograd_4x4", winograd_4x4},
     {"gemm_plain", gemm_plain},
     {"activations", activations},
     {"softmax", softmax},

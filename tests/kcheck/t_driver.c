@@ -171,8 +171,28 @@ static exn_conv_shape draw_shape(void) {
     return s;
 }
 
+/* A shape that Winograd takes. */
+static exn_conv_shape draw_winograd_shape(void) {
+    exn_conv_shape s = draw_shape();
+    s.kh = s.kw = 3;
+    s.stride_h = s.stride_w = s.dilation_h = s.dilation_w = s.groups = 1;
+    s.c = between(1, 40), s.oc = between(1, 150);
+    s.pad_top = between(0, 2), s.pad_left = between(0, 2);
+    s.oh = draw_extent(s.h, 3, 1, 1, s.pad_top), s.ow = draw_extent(s.w, 3, 1, 1, s.pad_left);
+    return s;
+}
+
 static double terms_of(const exn_conv_shape *s) {
     return (double)(s->kh * s->kw * (s->c / s->groups) + 6);
+}
+
+/* Winograd's errors are bounded over a tile, not element by element: each is held to this many roundings of the largest
+ * sum of magnitudes. */
+#define WINOGRAD_TERMS 24
+static void spread_largest(double *magnitude, size_t count) {
+    double largest = 0;
+    for (size_t i = 0; i < count; i++) largest = magnitude[i] > largest ? magnitude[i] : largest;
+    for (size_t i = 0; i < count; i++) magnitude[i] = largest;
 }
 
 /* Poisoned, so that what was not written, or was read from a stale workspace, shows. */
@@ -186,12 +206,17 @@ static void poison_run(conv_case *c, size_t count, const float *start) {
         kc_poison(c->out, count);
 }
 
-static void check_conv(conv_case *c, const exn_kernel_set *set) {
+/* outputs: of a Winograd tile; 0: the exact algorithms. */
+static void check_conv(conv_case *c, const exn_kernel_set *set, size_t outputs) {
     kc_case(describe_conv, c);
-    const exn_conv_shape s = draw_shape();
+    const exn_conv_shape s = outputs ? draw_winograd_shape() : draw_shape();
     const bool clamp = between(0, 1);
+    const exn_activation act = clamp ? EXN_ACT_CLAMP : EXN_ACT_NONE;
     c->conv.shape = s;
-    exn_conv_prepare(&c->conv, set, &s, clamp ? EXN_ACT_CLAMP : EXN_ACT_NONE, 0, 6);
+    if (outputs)
+        exn_conv_prepare_winograd(&c->conv, set, &s, outputs, act, 0, 6);
+    else
+        exn_conv_prepare(&c->conv, set, &s, act, 0, 6);
     const size_t weights = s.oc * (s.c / s.groups) * s.kh * s.kw, count = s.n * s.oh * s.ow * s.oc,
                  inputs = s.n * s.h * s.w * s.c;
     float *weight = kc_scratch(SCRATCH_WEIGHT, weights * sizeof *weight);
@@ -209,10 +234,12 @@ static void check_conv(conv_case *c, const exn_kernel_set *set) {
     kc_oracle_conv(want, magnitude, &s, in, weight, scaled ? scale : NULL, biased ? bias : NULL,
                    kind ? residual : NULL);
     for (size_t i = 0; clamp && i < count; i++) want[i] = kc_oracle_activation(EXN_ACT_CLAMP, want[i], 0, 6);
+    if (outputs) spread_largest(magnitude, count);
+    const double terms = outputs ? WINOGRAD_TERMS : terms_of(&s);
     c->residual = kind == 2 ? c->out : kind ? residual : NULL;
     poison_run(c, count, kind == 2 ? residual : NULL);
     c->parts = 1;
-    if (!kc_call(run_conv, c) || !kc_near("out", c->out, want, magnitude, terms_of(&s), count)) return;
+    if (!kc_call(run_conv, c) || !kc_near("out", c->out, want, magnitude, terms, count)) return;
     float *one = kc_scratch(SCRATCH_ONE, count * sizeof *one);
     memcpy(one, c->out, count * sizeof *one);
     for (c->parts = 2; c->parts <= KC_PARTS_MAX; c->parts++) {
@@ -225,7 +252,15 @@ static void test_convs(const exn_kernel_set *set) {
     const size_t rounds = kc_opt.quick ? 60 : 600;
     for (size_t round = 0; round < rounds; round++) {
         conv_case c = {.parts = 1};
-        check_conv(&c, set);
+        check_conv(&c, set, 0);
+    }
+}
+
+static void test_winograds(const exn_kernel_set *set) {
+    const size_t rounds = kc_opt.quick ? 30 : 200;
+    for (size_t round = 0; round < rounds; round++) {
+        conv_case c = {.parts = 1};
+        check_conv(&c, set, round % 2 ? 2 : 4);
     }
 }
 
@@ -237,6 +272,7 @@ void kc_test_driver(const exn_kernel_set *set, exn_context *ctx) {
         }
     if (kc_subject_begin(set, "driver.gemm") && kc_test("K6_products")) test_products(set);
     if (kc_subject_begin(set, "driver.conv") && kc_test("K6_convolutions")) test_convs(set);
+    if (kc_subject_begin(set, "driver.winograd") && kc_test("K6_error_bound")) test_winograds(set);
 
     kc_test_layers(set, pools);
     for (size_t threads = 2; threads <= KC_PARTS_MAX; threads++) {

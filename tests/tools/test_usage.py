@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command lines: help, usage errors, JSON keys."""
+import struct
 import unittest
 
 from program import NETWORK, Case, idx_pair, npy, png
@@ -33,7 +34,8 @@ class Usage(Case):
                             (("attach", NETWORK, "-o", "x", "--std", "nan"), "--std takes"),
                             (("attach", NETWORK, "-o", "x", "--order", "rgb"), "does not fit"),
                             (("run", NETWORK, "x.npy"), "needs -o"),
-                            (("bench", NETWORK, "--arithmetic", "wild"), "--arithmetic takes")):
+                            (("bench", NETWORK, "--arithmetic", "wild"), "--arithmetic takes"),
+                            (("plan", NETWORK, "--fast-memory", "0"), "--fast-memory takes")):
             with self.subTest(words=words):
                 self.fails(*words, status=2, says=says)
 
@@ -62,6 +64,24 @@ class Reports(Case):
         self.assertEqual(fractions, sorted(fractions))
         named = self.report("plan", NETWORK, "--at", value["exits"][1]["tap"])
         self.assertEqual(named["exits"][0]["tap"], value["exits"][1]["tap"])
+        for layer in value["layers"]:
+            self.assertTrue(layer["why"] or layer["op"] != "Conv", layer)
+            self.assertNotIn("winograd", layer["algorithm"])
+
+    def test_fast(self):
+        """Says what it does with which layer, and runs to nearly the same logits."""
+        fast = self.report("plan", NETWORK, "--arithmetic", "fast")
+        self.assertTrue(any("winograd" in layer["algorithm"] for layer in fast["layers"]))
+        self.assertEqual(self.report("bench", NETWORK, "--seconds", "0", "--arithmetic", "fast")["arithmetic"], "fast")
+        data = npy(self.folder / "in.npy", (1, 1, 28, 28), [((i * 7919) % 1000) / 1000 for i in range(784)])
+        answers = []
+        for arithmetic in ("exact", "fast"):
+            out = self.folder / f"{arithmetic}.npy"
+            self.works("run", NETWORK, data, "-o", out, "--arithmetic", arithmetic)
+            answers.append(struct.unpack("<10f", out.read_bytes()[-40:]))
+        self.assertNotEqual(answers[0], answers[1])
+        for exact, near in zip(*answers):
+            self.assertAlmostEqual(exact, near, delta=1e-3 * max(map(abs, answers[0])))
 
     def test_bench(self):
         value = self.report("bench", NETWORK, "--seconds", "0", "--layers")

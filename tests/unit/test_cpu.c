@@ -44,7 +44,7 @@ START_TEST(every_set_is_whole) {
         exn_kernel_set set;
         unit_assert_ok(ctx, exn_kernels_select(&set, ctx, UINT32_MAX, sets[i]->name));
         ck_assert_str_eq(set.name, sets[i]->name);
-        ck_assert(set.f32_gemm[0].run && set.f32_dwconv.run && set.f32_vector.activate);
+        ck_assert(set.f32_gemm[0].run && set.f32_dwconv.run && set.f32_winograd[0].in && set.f32_vector.activate);
         ck_assert_msg(set.fused == sets[i]->fused, "%s is%s fused", set.name, set.fused ? "" : " not");
         for (size_t t = 0; t < EXN_GEMM_TILES && set.f32_gemm[t].run; t++) {
             ck_assert_uint_le(set.f32_gemm[t].mr, EXN_MR_MAX);
