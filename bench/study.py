@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The study over many people: what personalised early exits gain, what they cost, and whom they harm.
+
+Every person's photos are split into pools that personalise (nested over their sizes) and photos that test, near twins on one
+side; everything about exits goes through the exeunt program. Needs numpy; onnx and Pillow for further yardsticks; matplotlib
+for pictures. What is finished is kept under --out: the same command goes on after a crash.
+
+    bench/study.py --data ../shared/data --out /tmp/study --scenario wardrobe --sizes 50 --seeds 1
+    bench/study.py --people photos --model net.onnx --classes classes.txt --mean 127 --std 128 --out /tmp/mine
+"""
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+try:
+    from study import StudyError, cells, people, plots, program, report, scenarios, work
+    from study.networks import Network
+except ModuleNotFoundError as missing:
+    sys.exit(f"study: {missing}: pip install numpy (and onnx pillow matplotlib)")
+
+ABLATIONS = (("no-normalise", ("--no-normalise",)), ("no-prior", ("--no-prior",)), ("no-gate", ("--no-gate",)))
+TARGETS = ("keep", "untouched")
+
+
+def read_arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--out", type=Path, required=True, help="folder of results; may exist: what is there is not computed again")
+    p.add_argument("--exeunt", default="build/tools/exeunt", help="the program (default %(default)s)")
+    p.add_argument("--data", type=Path, help="folder with clothing192, grocery192 and models")
+    p.add_argument("--scenario", nargs="+", choices=scenarios.NAMES, default=scenarios.NAMES)
+    p.add_argument("--sizes", nargs="+", type=int, default=(10, 25, 50, 100), help="photos in a pool")
+    p.add_argument("--shares", nargs="+", type=int, default=(100, 20, 0), help="labelled, in percent")
+    p.add_argument("--seeds", type=int, default=3)
+    p.add_argument("--splits", nargs="+", choices=("twins", "random"), default=("twins", "random"))
+    p.add_argument("--ablation", action="store_true", help="also with parts of the method left out")
+    p.add_argument("--quick", action="store_true", help="pools of 50 and 10, all labelled, one seed, twins together")
+    p.add_argument("--jobs", type=int, default=1, help="processes (default %(default)s)")
+    p.add_argument("--attach", nargs=argparse.REMAINDER, default=[], help="last: further words for exeunt attach")
+    p.add_argument("--only", choices=("prepare", "report"), help="stop after preparing, or report what is there")
+    own = p.add_argument_group("people of your own instead of --data and --scenario")
+    own.add_argument("--people", type=Path, help="folder of people, each a folder of class folders")
+    own.add_argument("--model", type=Path)
+    own.add_argument("--classes", type=Path, help="class names, one a line")
+    own.add_argument("--mean", default="0")
+    own.add_argument("--std", default="255")
+    own.add_argument("--twins", type=Path, help="CSV of photo,group: near twins stay together")
+    own.add_argument("--general", type=Path, help="people for pretraining the exits")
+    arguments = p.parse_args()
+    if (arguments.people is None) == (arguments.data is None):
+        p.error("either --data or --people")
+    if arguments.people and not (arguments.model and arguments.classes):
+        p.error("--people needs --model and --classes")
+    if arguments.quick:
+        arguments.sizes, arguments.shares, arguments.seeds, arguments.splits = (50, 10), (100,), 1, ("twins",)
+    return arguments
+
+
+def own_source(arguments):
+    network = Network("own", arguments.model.resolve(), arguments.classes.resolve(), arguments.mean, arguments.std)
+    twins = people.read_twins(arguments.twins) if arguments.twins else {}
+    everybody = tuple(people.read_people(arguments.people.resolve(), twins))
+    return scenarios.Source(network, everybody, arguments.general and arguments.general.resolve(), True)
+
+
+def hold_to(out, settings):
+    """Results of different programs or settings of the exits are not mixed in one folder."""
+    path = out / "settings.json"
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != settings:
+        raise StudyError(f"{out}: made by another build or with other words for attach: give a new --out (general/ may be copied)")
+    path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def tasks_of(arguments, prepared):
+    """Seed by seed, so that early reports cover everybody."""
+    return [work.Task(scenario, person, split == "twins", seed) for seed in range(1, arguments.seeds + 1)
+            for split in arguments.splits for scenario in prepared for person in scenario.people]
+
+
+class Meter:
+    """Runs done, and the time left, on standard error."""
+
+    def __init__(self, total):
+        self.total, self.done, self.begin = total, 0, time.monotonic()
+
+    def add(self, count, what):
+        self.done += count
+        spent = time.monotonic() - self.begin
+        left = spent / max(self.done, 1) * (self.total - self.done)
+        print(f"study: {self.done} of {self.total} runs, {left / 60:.0f} min left ({what})", file=sys.stderr, flush=True)
+
+
+def run_all(study, tasks, jobs):
+    """Each task alone or in a pool of processes. One that fails is told of and left for the next time."""
+    todo = [(task, len(work.pending(study, task))) for task in tasks]
+    todo = [(task, count) for task, count in todo if count]
+    meter, failed = Meter(sum(count for _, count in todo)), 0
+    with ProcessPoolExecutor(jobs) as pool:
+        futures = {pool.submit(work.run_task, study, task): (task, count) for task, count in todo}
+        for future in as_completed(futures):
+            task, count = futures[future]
+            what = "/".join(task.stem(0, 0, "").parts[:2]) + f" seed {task.seed}"
+            try:
+                future.result()
+            except (StudyError, OSError) as error:
+                failed += 1
+                print(f"study: {what}: {error}", file=sys.stderr, flush=True)
+            meter.add(count, what)
+    return failed
+
+
+def write_report(out, drawn):
+    found = cells.read(out, drawn)
+    if not found:
+        raise StudyError(f"{out}: no finished runs to report")
+    training = out / "training.json"
+    report.write(out, found, json.loads(training.read_text(encoding="utf-8")) if training.exists() else None)
+    if not plots.draw(found, out / "plots"):
+        print("study: no matplotlib: no pictures", file=sys.stderr)
+    print((out / "report.md").read_text(encoding="utf-8").split("\n## Trend")[0])
+    print(f"all of it: {out}/report.md study.json study.csv plots/")
+
+
+def prepare(arguments, tool):
+    prep = scenarios.Preparation(tool, arguments.data and arguments.data.resolve(), arguments.out, tuple(arguments.attach))
+    if arguments.people:
+        return [scenarios.prepare(prep, "own", own_source(arguments))]
+    return [scenarios.prepare(prep, name) for name in arguments.scenario]
+
+
+def study(arguments):
+    arguments.out = arguments.out.resolve()
+    drawn = {"shopper"}
+    if arguments.only == "report":
+        write_report(arguments.out, drawn)
+        return 0
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    tool = program.find(arguments.exeunt)
+    hold_to(arguments.out, {"program": tool.digest(), "attach": arguments.attach})
+    prepared = prepare(arguments, tool)
+    if arguments.only == "prepare":
+        return 0
+    targets = TARGETS if tool.has("evaluate", "--target") else ()
+    variants = [v for v in ABLATIONS if tool.has("personalise", v[1][0])] if arguments.ablation else []
+    plan = work.Study(tool, arguments.out, tuple(arguments.sizes), tuple(arguments.shares), targets, tuple(variants))
+    failed = run_all(plan, tasks_of(arguments, prepared), arguments.jobs)
+    write_report(arguments.out, drawn)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(study(read_arguments()))
+    except StudyError as problem:
+        sys.exit(f"study: {problem}")
+    except KeyboardInterrupt:
+        sys.exit("study: interrupted; the same command goes on")

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The study over many people: see bench/README.md. Modules from the bottom up: errors, statistics, people, camera, program,
+networks, features, probes, policies, work, scenarios, cells, bars, report, plots."""
+
+
+class StudyError(Exception):
+    """Something that the person who started the study can mend; the message says what and where."""

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The floors that the method has to reach, each with its figures. A floor is about one operating point: the one that keeps the
+personal accuracy, or the second one, at the untouched network's accuracy."""
+from dataclasses import dataclass
+
+from .cells import Key
+
+POINT = 100.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    bar: str
+    passed: object  # True, False, or None where runs are missing
+    figures: str
+
+
+def point_of(cell, second=False):
+    """The policy's operating point; a program without targets has one."""
+    names = ("policy-untouched", "policy") if second else ("policy-keep", "policy")
+    return next(name for name in names if name in cell.methods())
+
+
+def show(interval):
+    return f"{POINT * interval.mean:+.1f} [{POINT * interval.low:+.1f}, {POINT * interval.high:+.1f}]"
+
+
+def no_harm(cell, method):
+    harm = cell.harm(method)
+    who = f"harmed: {', '.join(harm.harmed)}" if harm.harmed else "nobody harmed"
+    return harm.none, (f"mean {show(harm.mean)}; {who}; lowest upper limit {POINT * harm.worst_limit:+.1f} ({harm.worst})")
+
+
+def faster(cell, method, floor):
+    found = cell.speedup(method)
+    return found >= floor, f"{found:.2f}x (floor {floor}x)"
+
+
+def above(cell, method, other, floor):
+    interval = cell.interval(method, other)
+    return interval.mean >= floor, f"{show(interval)} against {other} (floor {POINT * floor:+.1f})"
+
+
+def at_least(cell, method, other, tolerance=0.0):
+    return above(cell, method, other, -tolerance)
+
+
+def nobody_below(cell, method, floor):
+    mine, theirs = cell.of_person(method, "accuracy"), cell.of_person("untouched", "accuracy")
+    worst = min(mine, key=lambda person: mine[person] - theirs[person])
+    lost = mine[worst] - theirs[worst]
+    return lost >= floor, f"worst person {worst} {POINT * lost:+.1f} (floor {POINT * floor:+.1f})"
+
+
+def better_than_static(cell, method):
+    """Faster than the best cut that has the untouched accuracy."""
+    best, found = cell.best_static(cell.interval("untouched").mean), cell.speedup(method)
+    if best is None:
+        return True, "no static cut has the untouched accuracy"
+    return found > best[2], f"{found:.2f}x against {best[2]:.2f}x of the static cut {best[0]}"
+
+
+def both(*checks):
+    return all(passed for passed, _ in checks), "; ".join(text for _, text in checks)
+
+
+# bar, (scenario, split, labelled share, photos), the check
+BARS = (
+    ("wardrobe, all labelled: no harm; last exit +1; >= 1.6x", ("wardrobe", "twins", 100, 50), lambda cell: both(
+        no_harm(cell, point_of(cell)), above(cell, "last", "untouched", 0.01), faster(cell, point_of(cell), 1.6))),
+    ("wardrobe, 20 % labelled: no harm; >= 1.4x", ("wardrobe", "twins", 20, 50), lambda cell: both(
+        no_harm(cell, point_of(cell)), faster(cell, point_of(cell), 1.4))),
+    ("wardrobe, no labels: no harm; >= 1.3x", ("wardrobe", "twins", 0, 50), lambda cell: both(
+        no_harm(cell, point_of(cell)), faster(cell, point_of(cell), 1.3))),
+    ("changed camera: +5; >= 1.5x", ("camera", "twins", 100, 50), lambda cell: both(
+        above(cell, point_of(cell), "untouched", 0.05), faster(cell, point_of(cell), 1.5))),
+    ("changed camera, second point: untouched accuracy; >= 2.2x", ("camera", "twins", 100, 50), lambda cell: both(
+        at_least(cell, point_of(cell, True), "untouched"), faster(cell, point_of(cell, True), 2.2))),
+    ("shopper, all labelled: masked-to-seen +2; >= 1.6x", ("shopper", "twins", 100, 50), lambda cell: both(
+        above(cell, point_of(cell), "masked-seen", 0.02), faster(cell, point_of(cell), 1.6))),
+    ("shopper, second point: untouched accuracy; better than the best static cut; >= 3.2x", ("shopper", "twins", 100, 50),
+     lambda cell: both(at_least(cell, point_of(cell, True), "untouched"), better_than_static(cell, point_of(cell, True)),
+                       faster(cell, point_of(cell, True), 3.2))),
+    ("shopper, random split: masked-to-seen +3; >= 2x", ("shopper", "random", 100, 50), lambda cell: both(
+        above(cell, point_of(cell), "masked-seen", 0.03), faster(cell, point_of(cell), 2.0))),
+    ("shopper, no labels: +5; nobody below -5; >= 2x", ("shopper", "twins", 0, 50), lambda cell: both(
+        above(cell, point_of(cell), "untouched", 0.05), nobody_below(cell, point_of(cell), -0.05),
+        faster(cell, point_of(cell), 2.0))),
+)
+TEN_PHOTOS = "{}, 10 photos, {} % labelled: no harm; >= 1.2x"
+
+
+def judge(cells):
+    """A Finding for each bar; those about ten photos for every scenario and share that was run."""
+    findings = []
+    for bar, (scenario, split, share, size), check in BARS:
+        cell = cells.get(Key(scenario, split, share, size))
+        findings.append(Finding(bar, *check(cell)) if cell else Finding(bar, None, "not run"))
+    for key, cell in sorted(cells.items(), key=lambda item: (item[0].scenario, -item[0].share)):
+        if key.size == 10 and key.split == "twins" and not key.variant:
+            checks = both(no_harm(cell, point_of(cell)), faster(cell, point_of(cell), 1.2))
+            findings.append(Finding(TEN_PHOTOS.format(key.scenario, key.share), *checks))
+    return findings

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs gathered into cells: one scenario, split, labelled share and pool size; over people and seeds."""
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from . import policies, statistics
+
+
+@dataclass(frozen=True)
+class Key:
+    scenario: str
+    split: str
+    share: int
+    size: int
+    variant: str = ""
+
+
+@dataclass
+class Cell:
+    key: Key
+    drawn: bool  # people share classes: intervals are over classes
+    runs: list = field(default_factory=list)  # records with "arrays"
+
+    @property
+    def people(self):
+        return sorted({run["person"] for run in self.runs})
+
+    def methods(self):
+        """Those that every run has, in the first run's order."""
+        return [m for m in self.runs[0]["methods"] if all(m in run["methods"] for run in self.runs)]
+
+    def of_person(self, method, figure):
+        """person -> mean over seeds; figure: accuracy or ms."""
+        found = defaultdict(list)
+        for run in self.runs:
+            found[run["person"]].append(run["methods"][method][figure])
+        return {person: float(np.mean(values)) for person, values in sorted(found.items())}
+
+    def right(self, run, method):
+        arrays = run["arrays"]
+        return arrays["right"][arrays["methods"].tolist().index(method)].astype(float)
+
+    def paired(self, method, other):
+        """person -> (method minus other for every photo, mean over the seeds that test it; class of the photo)."""
+        sums = defaultdict(lambda: defaultdict(list))
+        kinds = {}
+        for run in self.runs:
+            difference = self.right(run, method) - (self.right(run, other) if other else 0)
+            for photo, label, value in zip(run["arrays"]["photos"], run["arrays"]["label"], difference):
+                sums[run["person"]][photo].append(value)
+                kinds[run["person"], photo] = label
+        return {person: (np.array([np.mean(v) for v in photos.values()]), np.array([kinds[person, p] for p in photos]))
+                for person, photos in sorted(sums.items())}
+
+    def interval(self, method, other=None):
+        """The mean over people of a method's accuracy, or of how much it is above another's, with its interval."""
+        if self.drawn:
+            return statistics.over_classes(list(self.paired(method, other).values()))
+        mine = self.of_person(method, "accuracy")
+        theirs = self.of_person(other, "accuracy") if other else dict.fromkeys(mine, 0.0)
+        return statistics.over_people([mine[person] - theirs[person] for person in mine])
+
+    def speedup(self, method):
+        """Mean over mean: the whole network's milliseconds over this method's."""
+        return float(np.mean(list(self.of_person("untouched", "ms").values())) /
+                     np.mean(list(self.of_person(method, "ms").values())))
+
+    def harm(self, method, other="untouched"):
+        return statistics.harm({person: differences for person, (differences, _) in self.paired(method, other).items()},
+                               self.interval(method, other))
+
+    def curve(self):
+        """(accuracy, milliseconds) rows: the best that one choice of exits and threshold for all people gives on average, for who
+        knows the test photos."""
+        of = defaultdict(list)
+        for run in self.runs:
+            of[run["person"]].append(run["arrays"]["oracle"])
+        surface = np.mean([np.mean(surfaces, axis=0) for surfaces in of.values()], axis=0)
+        return policies.envelope(surface.reshape(-1, 2))
+
+    def oracle(self, target):
+        """The curve's speed-up at this accuracy; None: nowhere."""
+        curve = self.curve()
+        good = curve[curve[:, 0] >= target - 1e-9]
+        full = np.mean(list(self.of_person("untouched", "ms").values()))
+        return float(full / good[:, 1].min()) if len(good) else None
+
+    def best_static(self, target):
+        """The static cut of most speed whose mean accuracy has the target (an oracle, too): (name, accuracy, speed-up)."""
+        cuts = [m for m in self.methods() if m.startswith("exit") or m == "last"]
+        found = [(name, self.interval(name).mean, self.speedup(name)) for name in cuts]
+        good = [cut for cut in found if cut[1] >= target - 1e-9]
+        return max(good, key=lambda cut: cut[2]) if good else None
+
+
+def read(out, drawn):
+    """Key -> Cell of all finished runs under out/runs. drawn: names of the scenarios whose people share classes."""
+    cells = {}
+    for path in sorted(Path(out, "runs").glob("*/*/*.json")):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        with np.load(path.with_suffix(".npz")) as arrays:
+            run["arrays"] = {name: arrays[name] for name in ("methods", "right", "label", "photos", "oracle")}
+        key = Key(run["scenario"], run["split"], run["share"], run["size"], run["variant"])
+        cells.setdefault(key, Cell(key, run["scenario"] in drawn)).runs.append(run)
+    return cells

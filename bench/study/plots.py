@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of a study: accuracy against milliseconds, and the trend over the number of photos (needs matplotlib)."""
+from .bars import POINT, point_of
+from .report import heading, title
+
+MARKS = {"untouched": "k*", "last": "bs", "policy": "ro", "policy-keep": "ro", "policy-untouched": "r^", "sdn-keep": "g+",
+         "ensemble-keep": "gx", "patience-keep": "g1", "earlyon-keep": "gd", "masked-seen": "k_", "normalised": "k|"}
+
+
+def trade(cell, target):
+    """Accuracy against milliseconds: chosen points, static cuts, and the oracle's curve."""
+    import matplotlib.pyplot as plt
+    figure, axes = plt.subplots(figsize=(6.5, 4.5))
+    curve = cell.curve()
+    axes.plot(curve[:, 1], POINT * curve[:, 0], "-", color="0.7", label="any exits and threshold (oracle)")
+    cuts = [m for m in cell.methods() if m.startswith("exit")] + ["last"]
+    spot = lambda m: (sum(cell.of_person(m, "ms").values()) / len(cell.people), POINT * cell.interval(m).mean)
+    axes.plot(*zip(*map(spot, cuts)), "b.--", linewidth=0.7, label="static cuts")
+    for method in cell.methods():
+        if method in MARKS:
+            axes.plot(*spot(method), MARKS[method], label=title(method))
+    axes.set(xlabel="mean milliseconds", ylabel="accuracy, %", title=heading(cell.key))
+    axes.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(target, dpi=130)
+    plt.close(figure)
+
+
+def trends(cells, scenario, split, target):
+    """What the last exit and the policy gain over the untouched network, by number of photos."""
+    import matplotlib.pyplot as plt
+    figure, (gains, speeds) = plt.subplots(1, 2, figsize=(9, 4))
+    mine = [cell for key, cell in cells.items() if (key.scenario, key.split, key.variant) == (scenario, split, "")]
+    for share in sorted({cell.key.share for cell in mine}, reverse=True):
+        row = sorted((cell for cell in mine if cell.key.share == share), key=lambda cell: cell.key.size)
+        sizes = [cell.key.size for cell in row]
+        found = [cell.interval(point_of(cell), "untouched") for cell in row]
+        bars = [[POINT * (i.mean - i.low) for i in found], [POINT * (i.high - i.mean) for i in found]]
+        gains.errorbar(sizes, [POINT * i.mean for i in found], yerr=bars, marker="o", capsize=3, label=f"{share} % labelled")
+        speeds.plot(sizes, [cell.speedup(point_of(cell)) for cell in row], "o-", label=f"{share} % labelled")
+    gains.axhline(0, color="0.7", linewidth=0.7)
+    gains.set(xlabel="photos", ylabel="policy above untouched, points", title=f"{scenario}, {split}")
+    speeds.set(xlabel="photos", ylabel="speed-up")
+    gains.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(target, dpi=130)
+    plt.close(figure)
+
+
+def draw(cells, folder):
+    """All pictures; returns False where matplotlib is missing."""
+    try:
+        import matplotlib
+    except ImportError:
+        return False
+    matplotlib.use("Agg")
+    folder.mkdir(exist_ok=True)
+    for key, cell in cells.items():
+        if not key.variant:
+            trade(cell, folder / f"trade-{key.scenario}-{key.split}-{key.size}-{key.share}.png")
+    for scenario, split in sorted({(key.scenario, key.split) for key in cells}):
+        trends(cells, scenario, split, folder / f"trend-{scenario}-{split}.png")
+    return True

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The exeunt program and what it says: every figure of the study that is about exits comes through here."""
+import functools
+import hashlib
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from . import StudyError
+
+
+HEAD_LEAST = 0.002  # share of the way to its tap that a head costs at least, whatever the clock's jitter says
+
+
+@dataclass(frozen=True)
+class Program:
+    path: Path
+
+    def run(self, *words):
+        """What a command with --json prints. Fails with the program's own line."""
+        command = [str(self.path), *map(str, words), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise StudyError(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    def has(self, command, option):
+        return re.search(rf"{re.escape(option)}\b", help_of(self.path, command)) is not None
+
+    def digest(self):
+        """Tells builds apart: results of two are not to be mixed."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=None)
+def help_of(path, command):
+    return subprocess.run([path, command, "--help"], capture_output=True, text=True, check=False).stdout
+
+
+def find(path):
+    path = Path(os.path.abspath(path))
+    if not os.access(path, os.X_OK):
+        raise StudyError(f"{path}: no such program: build it first, or name it with --exeunt")
+    return Program(path)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Milliseconds of the cost table: backbone until each exit, each exit's own head, the last exit being the whole network."""
+    reach: np.ndarray
+    head: np.ndarray
+
+    @property
+    def full(self):
+        return float(self.reach[-1])
+
+    def cascade(self, enabled):
+        """Until each exit decides, with the heads of enabled exits paid on the way (its own in any case)."""
+        paid = np.where(enabled, self.head, 0)
+        return self.reach + np.cumsum(paid) - paid + self.head
+
+    def static(self):
+        """Of the network cut at each exit, with no other head."""
+        return self.reach + self.head
+
+
+def read_costs(path):
+    table = json.loads(Path(path).read_text(encoding="utf-8"))
+    until = np.array([*table["exits"], table["full"]], float)
+    head = np.array([*table["heads"], 0.0])
+    return Costs(until - head, head)
+
+
+def measure_costs(program, profile, model, photos, path, rounds=3):
+    """The cost table of a profile: each exit's way from the input to its decision, against the bare network cut at the same tap.
+    Least of several medians; wants a machine that does nothing else. `photos`: a small folder."""
+    looks = [program.run("evaluate", profile, photos) for _ in range(rounds)]
+    least = lambda values: float(min(values))
+    exits, heads, paid = [], [], 0.0  # paid: heads that evaluate's figures have on the way
+    for i, exit in enumerate(looks[0]["exits"][:-1]):
+        until = least(look["exits"][i]["median_ms"] for look in looks)
+        bare = least(program.run("bench", model, "--cut", exit["tap"], "--seconds", "0.3")["median_ms"] for _ in range(rounds))
+        head = max(until - bare - (paid if exit["enabled"] else 0), HEAD_LEAST * bare)
+        paid += head if exit["enabled"] else 0
+        exits.append(bare + head)
+        heads.append(head)
+    full = least(look["full"]["median_ms"] for look in looks)
+    table = {"schema": "exeunt.costs/1", "exits": exits, "full": full, "heads": heads}
+    path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Logits of photos in the order of their indices, and the program's report beside them."""
+    exits: np.ndarray  # [photos][exits][classes]
+    untouched: np.ndarray  # [photos][classes]
+    label: np.ndarray  # -1: none
+    taken: np.ndarray  # exit that the policy took; empty for pools
+    answer: np.ndarray  # the policy's; empty for pools
+    report: dict
+
+
+def read_dump(path, report):
+    """The array of --dump with `photos[]` of the report, sorted by the index that people.lay_out gave each name."""
+    logits = np.load(path)
+    photos = report["photos"]
+    if logits.ndim != 3 or len(photos) != len(logits):
+        raise StudyError(f"{path}: {logits.shape} logits for {len(photos)} photos")
+    order = np.argsort([int(Path(photo["file"]).stem) for photo in photos])
+    column = lambda key: np.array([photos[i].get(key, -1) for i in order], int)
+    return Answers(logits[order, :-1], logits[order, -1], column("label"), column("exit"), column("answer"), report)
+
+
+def personalise(program, profile, known, unknown, cache, costs, dump, options=()):
+    """Teaches a profile; the pool's out-of-fold logits come back. known or unknown may be None, not both."""
+    words = ["personalise", profile, known or unknown, "--holdout", "0", "--no-measure", "--costs", costs, "--cache", cache,
+             "--dump", dump, *options]
+    if known and unknown:
+        words += ["--unlabelled", unknown]
+    return read_dump(dump, program.run(*words))
+
+
+def evaluate(program, profile, test, cache, costs, dump, options=()):
+    return read_dump(dump, program.run("evaluate", profile, test, "--cache", cache, "--costs", costs, "--dump", dump, *options))

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of what was found: Markdown for people, CSV and JSON for programs."""
+import csv
+import json
+from dataclasses import asdict
+
+import numpy as np
+
+from . import statistics
+from .bars import POINT, judge, point_of, show
+
+TITLES = {"untouched": "untouched network", "masked-true": "untouched, masked to the true classes",
+          "masked-seen": "untouched, masked to the classes seen", "prior": "untouched, prior-corrected",
+          "normalised": "untouched, input-normalised", "nearest": "nearest neighbour", "probe": "linear probe from zero",
+          "finetuned": "whole network fine-tuned", "last": "personalised last exit", "policy": "policy",
+          "policy-keep": "policy, keeps the personal accuracy", "policy-untouched": "policy, at the untouched accuracy",
+          "sdn": "SDN threshold", "ensemble": "ensemble of exits (as ZTW)", "patience": "patience", "earlyon": "earlyon search"}
+AIMS = {"untouched": "at the untouched accuracy", "keep": "keeps the personal accuracy"}
+ORDER = ("untouched", "masked", "prior", "normalised", "nearest", "probe", "finetuned", "exit", "last", "policy")
+PAPER = "+15.9 points, 2.2x, 2.2-3.2x"
+
+
+def title(method):
+    if method in TITLES:
+        return TITLES[method]
+    if method.startswith("exit"):
+        return f"cut at exit {method[4:]}"
+    name, aim = method.split("-", 1)
+    return f"{TITLES.get(name, name)}, {AIMS.get(aim, aim)}"
+
+
+def ordered(methods):
+    rank = lambda method: next((i for i, start in enumerate(ORDER) if method.startswith(start)), len(ORDER))
+    return sorted(methods, key=rank)
+
+
+def percent(value):
+    return f"{POINT * value:.1f}"
+
+
+def row_of(cell, method):
+    """All figures of one method in one cell."""
+    accuracy, gain = cell.interval(method), cell.interval(method, "untouched")
+    mine, theirs = cell.of_person(method, "accuracy"), cell.of_person("untouched", "accuracy")
+    gains = {person: mine[person] - theirs[person] for person in mine}
+    return {**asdict(cell.key), "method": method, "people": len(mine), "accuracy": asdict(accuracy), "gain": asdict(gain),
+            "speedup": cell.speedup(method), "oracle_speedup": cell.oracle(accuracy.mean),
+            "spread": statistics.spread(list(gains.values())), "gains": gains}
+
+
+def rows_of(cells):
+    return [row_of(cell, method) for cell in cells.values() for method in ordered(cell.methods())]
+
+
+def table(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]) + "\n"
+
+
+def cell_table(cell):
+    """One cell: a line a method, with the distribution over people."""
+    lines = []
+    for method in ordered(cell.methods()):
+        row = row_of(cell, method)
+        accuracy = row["accuracy"]
+        least, low, middle, high, most = (f"{POINT * v:+.1f}" for v in row["spread"])
+        oracle = f"{row['oracle_speedup']:.2f}x" if row["oracle_speedup"] else "-"
+        lines.append([title(method), f"{percent(accuracy['mean'])} [{percent(accuracy['low'])}, {percent(accuracy['high'])}]",
+                      show(statistics.Interval(**row["gain"])), f"{least} / {low} / {middle} / {high} / {most}",
+                      f"{row['speedup']:.2f}x", oracle])
+    return table(["", "accuracy %", "above untouched", "people: least / quartiles / most", "speed-up",
+                  "oracle's speed-up at this accuracy"], lines)
+
+
+def heading(key):
+    kind = "near twins together" if key.split == "twins" else "random split"
+    return f"{key.scenario}, {kind}, {key.size} photos, {key.share} % labelled" + (f", {key.variant}" if key.variant else "")
+
+
+def bars_section(cells):
+    mark = {True: "pass", False: "**fail**", None: "-"}
+    return table(["bar", "", "figures"], [[f.bar, mark[f.passed], f.figures] for f in judge(cells)])
+
+
+def trend(cells):
+    """Pool sizes side by side, over the people who have enough photos for all of them."""
+    lines = []
+    for key in sorted({(k.scenario, k.split, k.share) for k in cells if not k.variant}):
+        mine = [cells[k] for k in sorted(cells, key=lambda k: k.size) if (k.scenario, k.split, k.share) == key and not k.variant]
+        for cell in mine:
+            point = point_of(cell)
+            lines.append([*key, cell.key.size, len(cell.people), show(cell.interval("last", "untouched")),
+                          show(cell.interval(point, "untouched")), f"{cell.speedup(point):.2f}x",
+                          f"{cell.speedup(point_of(cell, True)):.2f}x"])
+    return table(["scenario", "split", "labelled %", "photos", "people", "last exit above untouched",
+                  "policy above untouched", "speed-up", "second point"], lines)
+
+
+def ablation(cells):
+    """Policy and last exit with parts left out."""
+    lines = []
+    for key in sorted(cells, key=lambda k: (k.scenario, k.split, -k.share, k.size, k.variant)):
+        if any(k.variant and (k.scenario, k.split, k.share, k.size) == (key.scenario, key.split, key.share, key.size)
+               for k in cells):
+            cell = cells[key]
+            point = point_of(cell)
+            lines.append([heading(key), show(cell.interval("last", "untouched")), show(cell.interval(point, "untouched")),
+                          f"{cell.speedup(point):.2f}x"])
+    return table(["", "last exit above untouched", "policy above untouched", "speed-up"], lines) if lines else ""
+
+
+def seconds(cells):
+    """Mean seconds a run took on this machine, cached features or not; what is timed alone stands in costs.json."""
+    lines = []
+    for key, cell in cells.items():
+        mean = lambda part: np.mean([run["seconds"][part] for run in cell.runs])
+        lines.append([heading(key), f"{mean('extract'):.2f}", f"{mean('train'):.2f}"])
+    return table(["", "extract s", "train s"], lines)
+
+
+def headline(cells, training):
+    """The three ratios beside the paper's. training: figures of study.finetune, or None."""
+    lines = []
+    for key, cell in cells.items():
+        if key.size != 50 or key.share != 100 or key.split != "twins" or key.variant:
+            continue
+        point, second = point_of(cell), point_of(cell, True)
+        lines.append([key.scenario, show(cell.interval("last", "untouched")), show(cell.interval(point, "untouched")),
+                      f"{cell.speedup(point):.2f}x", f"{cell.speedup(second):.2f}x at {show(cell.interval(second, 'untouched'))}"])
+    text = table(["50 photos, all labelled", "last exit", "policy", "its speed-up", "second point"], lines)
+    if training:
+        text += (f"\nTraining, beside fine-tuning the whole network in PyTorch for as many passes: {training['uncached']:.1f}x "
+                 f"cheaper without the cache, {training['cached']:.0f}x with it ({training['epochs']} passes).\n")
+    return text + f"\nThe paper: {PAPER}. Its data and heads are unpublished: three ratios and the trend are what compares.\n"
+
+
+def markdown(cells, training=None):
+    people = sum(len(cell.runs) for cell in cells.values())
+    parts = ["# Study\n", f"{people} runs. Intervals: 90 %, bootstrap over people (shopper: over classes). No harm: no person whose "
+             "paired one-sided 90 % upper limit is below -1.5 points, and the mean's lower limit at least -0.5. Milliseconds: cost table. "
+             "The oracle's column reads thresholds from the test photos.\n",
+             "## Bars\n", bars_section(cells), "## Headline\n", headline(cells, training), "## Trend\n", trend(cells)]
+    parts += ["## Parts left out\n", ablation(cells)] if ablation(cells) else []
+    for key in sorted(cells, key=lambda k: (k.scenario, k.split, -k.share, k.size, k.variant)):
+        if not key.variant:
+            parts += [f"## {heading(key)}\n", f"{len(cells[key].people)} people, {len(cells[key].runs)} runs\n", cell_table(cells[key])]
+    return "\n".join(parts + ["## Seconds a run\n", seconds(cells)])
+
+
+def write(out, cells, training=None):
+    rows = rows_of(cells)
+    findings = [{"bar": f.bar, "passed": f.passed, "figures": f.figures} for f in judge(cells)]
+    document = {"schema": "exeunt.study/1", "cells": rows, "bars": findings, "training": training}
+    (out / "study.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (out / "report.md").write_text(markdown(cells, training), encoding="utf-8")
+    with open(out / "study.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["scenario", "split", "share", "size", "variant", "method", "people", "accuracy", "low", "high",
+                         "gain", "gain_low", "gain_high", "least", "most", "speedup", "oracle_speedup"])
+        for row in rows:
+            a, g, s = row["accuracy"], row["gain"], row["spread"]
+            writer.writerow([row[k] for k in ("scenario", "split", "share", "size", "variant", "method", "people")] +
+                            [a["mean"], a["low"], a["high"], g["mean"], g["low"], g["high"], s[0], s[4], row["speedup"],
+                             row["oracle_speedup"]])

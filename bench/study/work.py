@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One person, one split of their photos: everything that is measured there. Tasks know nothing of each other, so they may run
+anywhere that sees the same files; every finished run is a pair of files, and is not computed again."""
+import contextlib
+import fcntl
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from . import features, people, policies, probes
+from .networks import Network
+from .program import Costs, Program, evaluate, personalise, read_costs
+
+LABELS_LEAST = 10  # fewer labels in a pool: the untouched network's answers stand in for them in choices
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    network: Network
+    people: tuple
+    drawn: bool  # people drawn from shared classes: intervals are over classes
+    profile: Path  # general exits
+    costs: Path
+    features: Path  # None: yardsticks that need features are left out
+    moments: features.Moments  # of general photos; None: no input normalisation as a yardstick
+
+
+@dataclass(frozen=True)
+class Study:
+    program: Program
+    out: Path
+    sizes: tuple
+    shares: tuple  # labelled, in percent
+    targets: tuple  # operating points that the program knows; empty: it has one
+    variants: tuple  # (name, further words for personalise)
+
+
+@dataclass(frozen=True)
+class Task:
+    scenario: Scenario
+    person: people.Person
+    together: bool  # near twins
+    seed: int
+
+    def stem(self, size, share, variant):
+        kind = "twins" if self.together else "random"
+        name = f"{kind}-seed{self.seed}-photos{size}-labelled{share}"
+        return Path(self.scenario.name, self.person.name, name + (f"-{variant}" if variant else ""))
+
+
+@contextlib.contextmanager
+def alone(path):
+    """Tasks of one person share a feature cache, which has one user at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def runs(study, task):
+    """(size, share, variant) of everything to be run for a task; variants only where everything is labelled or nothing is."""
+    for size in people.reachable(task.person, study.sizes):
+        for share in study.shares:
+            for variant, words in (("", ()), *study.variants):
+                if not variant or share in (0, 100):
+                    yield size, share, variant, words
+
+
+def path_of(study, task, size, share, variant):
+    return study.out / "runs" / task.stem(size, share, variant).with_suffix(".json")
+
+
+def pending(study, task):
+    return [run for run in runs(study, task) if not path_of(study, task, *run[:3]).exists()]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the runs of a task share."""
+    study: Study
+    task: Task
+    split: people.Split
+    folder: Path  # for temporary files; its depth under study.out is the general profile's, which names its network relatively
+    costs: Costs
+    known: dict  # features of every photo by path, or None
+
+    @property
+    def cache(self):
+        return self.study.out / "caches" / self.task.scenario.name / (self.task.person.name + ".cache")
+
+
+# ---- the yardsticks that know no exits ----
+
+
+def look_up(setting, photos):
+    return np.stack([setting.known[str(photo.path)] for photo in photos])
+
+
+def plain_yardsticks(setting, test, pool, pool_label, mine):
+    """name -> answers; all cost what the untouched network costs."""
+    seen = set(pool_label[pool_label >= 0].tolist())
+    return {"untouched": test.untouched.argmax(1),
+            "masked-true": probes.masked(test.untouched, mine),
+            "masked-seen": probes.masked(test.untouched, seen),
+            "prior": probes.prior_corrected(test.untouched, pool.untouched, pool_label)}
+
+
+def feature_yardsticks(setting, test, known, label):
+    """known: labelled photos of the pool, label: theirs."""
+    if setting.known is None or not known:
+        return {}
+    train, later = look_up(setting, known), look_up(setting, setting.split.test)
+    weight, bias = probes.fit_linear(train, label, test.untouched.shape[1])
+    return {"nearest": probes.nearest(train, label, later), "probe": (later @ weight.T + bias).argmax(1)}
+
+
+def normalised(setting, pool):
+    """The untouched network's answers on the test photos, input normalised by the pool; None where moments are unknown."""
+    scenario = setting.task.scenario
+    if scenario.moments is None:
+        return None
+    return features.normalised_logits(setting.study.program, scenario.network, setting.split.test, pool,
+                                      scenario.moments).argmax(1)
+
+
+# ---- the ways of leaving early ----
+
+
+def stands(pool):
+    """What choices are made on: out-of-fold logits with labels, or with the untouched network's answers where labels are few.
+    Also the shares that the targets ask for."""
+    have = pool.label >= 0
+    if have.sum() >= LABELS_LEAST:
+        stand = policies.Stand(pool.exits[have], pool.label[have])
+        untouched = float((pool.untouched[have].argmax(1) == stand.reference).mean())
+    else:
+        stand, untouched = policies.Stand(pool.exits, pool.untouched.argmax(1)), 1.0
+    return stand, {"untouched": untouched, "keep": max(untouched, stand.last_accuracy)}
+
+
+WAYS = {"sdn": policies.Confidence(), "ensemble": policies.Confidence(policies.ensemble), "patience": policies.Patience()}
+
+
+def other_policies(pool, test, costs):
+    """name-target -> (answers, milliseconds) of the ways that others published."""
+    stand, targets = stands(pool)
+    cost = costs.cascade(np.ones(len(costs.reach), bool))
+    found = {}
+    for target, share in targets.items():
+        for name, way in WAYS.items():
+            found[f"{name}-{target}"] = policies.apply(way, test.exits, policies.choose(way, stand, cost, share), cost)
+        temperature, thresholds = policies.search_earlyon(stand, costs, share)
+        taken = policies.leave(policies.shares(test.exits, temperature).max(2), thresholds)
+        found[f"earlyon-{target}"] = (policies.pick(test.exits.argmax(2), taken), costs.cascade(thresholds < 2)[taken])
+    return found
+
+
+def static_cuts(test, costs):
+    names = [f"exit{e}" for e in range(test.exits.shape[1] - 1)] + ["last"]
+    cost, answers = costs.static(), test.exits.argmax(2)
+    return {name: (answers[:, e], np.full(len(answers), cost[e])) for e, name in enumerate(names)}
+
+
+def own_policy(answers, costs):
+    """(answers, milliseconds) of what the program decided."""
+    enabled = np.array([exit["enabled"] for exit in answers.report["exits"]])
+    return answers.answer, costs.cascade(enabled)[answers.taken]
+
+
+# ---- one run ----
+
+
+def lay_out_pool(folder, known, unknown):
+    """The two folders for personalise, None where empty; indices of file names go on from the first to the second."""
+    return (people.lay_out(known, folder / "known") if known else None,
+            people.lay_out(unknown, folder / "unknown", by_class=False, first=len(known)) if unknown else None)
+
+
+def ask_program(setting, known, unknown, words):
+    """Personalises a copy of the general profile and evaluates it. Returns (pool, target -> test)."""
+    study, folder, scenario = setting.study, setting.folder, setting.task.scenario
+    profile = folder / "profile.safetensors"
+    shutil.copyfile(scenario.profile, profile)
+    pool = personalise(study.program, profile, *lay_out_pool(folder, known, unknown), setting.cache, scenario.costs,
+                       folder / "pool.npy", words)
+    if not (folder / "test").exists():
+        people.lay_out(setting.split.test, folder / "test")
+    tests = {target: evaluate(study.program, profile, folder / "test", setting.cache, scenario.costs, folder / "test.npy",
+                              ["--target", target] if target else []) for target in study.targets or ("",)}
+    for name in ("known", "unknown"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return pool, tests
+
+
+def gather(setting, pool, tests, known, plain_only=False):
+    """name -> (answers, milliseconds or one figure for all)."""
+    costs, test = setting.costs, next(iter(tests.values()))
+    found = {name or "policy": own_policy(answers, costs) for name, answers in tests.items()}
+    found = {f"policy-{name}" if name != "policy" else name: value for name, value in found.items()}
+    found |= static_cuts(test, costs)
+    if plain_only:
+        return found | {"untouched": (test.untouched.argmax(1), costs.full)}
+    names = setting.task.scenario.network.names()
+    mine = {names.index(photo.label) for photo in setting.task.person.photos}
+    yardsticks = plain_yardsticks(setting, test, pool, pool.label, mine)
+    yardsticks |= feature_yardsticks(setting, test, known, np.array([names.index(photo.label) for photo in known]))
+    return found | {name: (answers, costs.full) for name, answers in yardsticks.items()} | other_policies(pool, test, costs)
+
+
+def summary(found, label):
+    figures = {}
+    for name, (answers, ms) in found.items():
+        figures[name] = {"accuracy": float((answers == label).mean()), "ms": float(np.mean(ms))}
+    return figures
+
+
+def oracle(setting, test):
+    """What any exits and any threshold would give with the profile's temperatures, read on the test photos themselves."""
+    temperature = [exit["temperature"] for exit in test.report["exits"]]
+    return policies.surface(test.exits, temperature, test.label, setting.costs)
+
+
+def write_run(path, record, arrays):
+    """Both files, whole or not at all; the record last, for it is what counts as finished."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npz")
+    np.savez_compressed(part, **arrays)
+    part.replace(path.with_suffix(".npz"))
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def kept_arrays(setting, found, pool, test):
+    """Photo by photo: who was right, and the logits for whoever wants to try another policy on them; and the oracle's view."""
+    right = np.stack([answers == test.label for answers, _ in found.values()])
+    return {"methods": np.array(list(found)), "right": right, "label": test.label,
+            "photos": np.array([f"{photo.label}/{photo.path.stem}" for photo in setting.split.test]),
+            "oracle": oracle(setting, test), "logits": test.exits.astype(np.float16), "untouched": test.untouched.astype(np.float16),
+            "pool_logits": pool.exits.astype(np.float16), "pool_untouched": pool.untouched.astype(np.float16),
+            "pool_label": pool.label}
+
+
+def run_one(setting, size, share, variant, words, normalised_answers):
+    task = setting.task
+    known, unknown = people.labelled(setting.split.pools[size], share)
+    pool, tests = ask_program(setting, known, unknown, words)
+    test = next(iter(tests.values()))
+    found = gather(setting, pool, tests, known, plain_only=bool(variant))
+    if normalised_answers is not None and not variant:
+        found["normalised"] = (normalised_answers, setting.costs.full)
+    record = {"scenario": task.scenario.name, "person": task.person.name, "split": "twins" if task.together else "random",
+              "seed": task.seed, "size": size, "share": share, "variant": variant, "photos": len(test.label),
+              "labelled": len(known), "full_ms": setting.costs.full, "methods": summary(found, test.label),
+              "seconds": pool.report["seconds"], "epochs": pool.report["epochs"],
+              "cache_bytes": pool.report["cache_bytes"],
+              "leaves": {target: np.bincount(t.taken, minlength=test.exits.shape[1]).tolist() for target, t in tests.items()},
+              "decisions": [exit.get("decision") for exit in test.report["exits"]]}
+    write_run(path_of(setting.study, task, size, share, variant), record, kept_arrays(setting, found, pool, test))
+
+
+def run_task(study, task):
+    """All pending runs of a task; returns how many."""
+    scenario, todo = task.scenario, pending(study, task)
+    if not todo:
+        return 0
+    split = people.split(task.person, study.sizes, task.seed, task.together)
+    known = None
+    if scenario.features is not None:
+        with np.load(scenario.features) as held:
+            known = dict(zip(held["paths"].tolist(), held["features"]))
+    folder = study.out / "work" / "-".join(task.stem(0, 0, "").parts)
+    setting = Setting(study, task, split, folder, read_costs(scenario.costs), known)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    setting.cache.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with alone(setting.cache.with_suffix(".lock")):
+            run_all(setting, todo)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(todo)
+
+
+def run_all(setting, todo):
+    normalised_of = {}
+    for size, share, variant, words in todo:
+        if size not in setting.split.pools:
+            continue  # groups of twins did not fill it
+        if size not in normalised_of and not variant:
+            normalised_of[size] = normalised(setting, setting.split.pools[size])
+        run_one(setting, size, share, variant, words, normalised_of.get(size))

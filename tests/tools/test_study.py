@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the study's figures rest on: splits, intervals, the test of harm, and the ways of leaving that it compares."""
+import os
+import pathlib
+import sys
+import unittest
+
+try:
+    import numpy as np
+except ImportError:
+    sys.exit(77)  # skipped
+
+sys.path.insert(0, str(pathlib.Path(os.environ["EXN_SOURCE_ROOT"]) / "bench"))
+from study import people, policies, probes, program, statistics  # noqa: E402
+
+
+def somebody(groups):
+    """A person with so many photos in each group of twins."""
+    photos = [people.Photo(pathlib.Path(f"c{g % 3}/{g}-{i}.jpg"), f"c{g % 3}", str(g)) for g, n in enumerate(groups)
+              for i in range(n)]
+    return people.Person("somebody", tuple(photos))
+
+
+class Splits(unittest.TestCase):
+    def setUp(self):
+        self.person = somebody([1] * 60 + [2, 3, 5] * 8 + [16, 20])
+
+    def test_nested_and_whole(self):
+        split = people.split(self.person, (50, 10, 25), 1, together=True)
+        self.assertEqual([len(split.pools[n]) for n in (10, 25, 50)], [10, 25, 50])
+        self.assertEqual(split.pools[10], split.pools[50][:10])
+        self.assertEqual(split.pools[25], split.pools[50][:25])
+        groups = [{photo.group for photo in photos} for photos in (split.pools[50], split.test)]
+        self.assertFalse(groups[0] & groups[1])
+        self.assertLessEqual({"84", "85"}, groups[1])  # larger than any pool may have
+        self.assertEqual(len(split.pools[50]) + len(split.test), len(self.person.photos))
+
+    def test_seeds_differ_and_repeat(self):
+        a, b, again = (people.split(self.person, (25,), seed, True).pools[25] for seed in (1, 2, 1))
+        self.assertNotEqual(a, b)
+        self.assertEqual(a, again)
+
+    def test_random_ignores_twins(self):
+        split = people.split(self.person, (100,), 1, together=False)
+        self.assertTrue({p.group for p in split.pools[100]} & {p.group for p in split.test})
+
+    def test_too_few_photos(self):
+        self.assertEqual(people.reachable(somebody([1] * 54), (10, 25, 50)), [10])
+
+    def test_labelled_nest(self):
+        pool = people.split(self.person, (50,), 1, True).pools[50]
+        known, unknown = people.labelled(pool, 20)
+        self.assertEqual((len(known), len(unknown)), (10, 40))
+        self.assertEqual(people.labelled(pool[:10], 20)[0], known[:2])
+        self.assertEqual([len(part) for part in people.labelled(pool, 100)], [50, 0])
+        self.assertEqual([len(part) for part in people.labelled(pool, 0)], [0, 50])
+
+
+class Statistics(unittest.TestCase):
+    def test_interval_covers(self):
+        """About nine in ten intervals hold the true mean."""
+        rng = np.random.default_rng(3)
+        held = sum(i.low <= 0 <= i.high for i in (statistics.over_people(rng.normal(0, 1, 25), draws=400) for _ in range(200)))
+        self.assertTrue(165 <= held <= 195, held)
+
+    def test_limit_is_one_sided(self):
+        values = np.random.default_rng(4).normal(0, 1, 400)
+        self.assertAlmostEqual(statistics.upper_limit(values), values.mean() + 1.2816 * values.std() / 20, delta=0.01)
+
+    def test_classes(self):
+        """One class that everybody has decides alone; a second one widens the interval."""
+        same = statistics.over_classes([(np.ones(5), np.zeros(5, int)), (np.zeros(5), np.zeros(5, int))])
+        self.assertEqual((same.mean, same.low, same.high), (0.5, 0.5, 0.5))
+        mixed = statistics.over_classes([(np.array([1, 1, 0, 0]), np.array([0, 0, 7, 7]))])
+        self.assertEqual((mixed.mean, mixed.low, mixed.high), (0.5, 0.0, 1.0))
+
+    def test_harm(self):
+        fine, hurt = np.array([1.0, -1.0] * 50), np.array([-1.0] * 10 + [0.0] * 90)
+        mean = statistics.Interval(0.0, -0.004, 0.01)
+        self.assertTrue(statistics.harm({"a": fine}, mean).none)
+        found = statistics.harm({"a": fine, "b": hurt}, mean)
+        self.assertEqual((found.harmed, found.worst, found.none), (("b",), "b", False))
+        self.assertFalse(statistics.harm({"a": fine}, statistics.Interval(0.0, -0.006, 0.01)).none)
+
+
+class Leaving(unittest.TestCase):
+    costs = program.Costs(np.array([2.0, 5.0, 10.0]), np.array([0.5, 0.25, 0.0]))
+
+    def test_costs(self):
+        self.assertEqual(self.costs.cascade(np.array([True, True, True])).tolist(), [2.5, 5.75, 10.75])
+        self.assertEqual(self.costs.cascade(np.array([False, True, True])).tolist(), [2.5, 5.25, 10.25])
+        self.assertEqual(self.costs.static().tolist(), [2.5, 5.25, 10.0])
+
+    def test_leave_and_patience(self):
+        confidence = np.array([[0.9, 0.1, 0.0], [0.1, 0.95, 0.0], [0.1, 0.2, 0.0]])
+        self.assertEqual(policies.leave(confidence, [0.9, 0.9, 0.9]).tolist(), [0, 1, 2])
+        self.assertEqual(policies.agreeing(np.array([[1, 1, 2], [3, 4, 4]])).tolist(), [[1, 2, 1], [1, 1, 2]])
+
+    def some_logits(self, photos, seed):
+        """Three exits, each surer and righter than the one before."""
+        rng = np.random.default_rng(seed)
+        label = rng.integers(0, 4, photos)
+        strength = np.array([1.0, 2.0, 4.0]).reshape(1, 3, 1)
+        return rng.normal(0, 1, (photos, 3, 4)) + strength * np.eye(4)[label][:, None, :], label
+
+    def test_choices_hold_their_target(self):
+        logits, label = self.some_logits(300, 5)
+        stand, cost = policies.Stand(logits, label), self.costs.cascade(np.ones(3, bool))
+        for way in (policies.Confidence(), policies.Confidence(policies.ensemble), policies.Patience()):
+            setting = policies.choose(way, stand, cost, stand.last_accuracy)
+            answers, ms = policies.apply(way, logits, setting, cost)
+            self.assertGreaterEqual((answers == label).mean(), stand.last_accuracy - policies.DROP - 1e-9)
+            self.assertLessEqual(ms.mean(), cost[-1])
+        temperature, thresholds = policies.search_earlyon(stand, self.costs, stand.last_accuracy)
+        taken = policies.leave(policies.shares(logits, temperature).max(2), thresholds)
+        self.assertGreaterEqual((policies.pick(stand.answers, taken) == label).mean(), stand.last_accuracy - policies.DROP - 1e-9)
+
+    def test_oracle_dominates(self):
+        logits, label = self.some_logits(200, 6)
+        curve = policies.envelope(policies.surface(logits, [1, 1, 1], label, self.costs).reshape(-1, 2))
+        self.assertTrue((np.diff(curve[:, 0]) > 0).all() and (np.diff(curve[:, 1]) > 0).all())
+        for e, ms in enumerate(self.costs.static()):
+            accuracy = (logits[:, e].argmax(1) == label).mean()
+            self.assertTrue(((curve[:, 0] >= accuracy) & (curve[:, 1] <= ms + 1e-9)).any(), e)
+
+
+class Yardsticks(unittest.TestCase):
+    def test_prior_from_predictions(self):
+        """Without a label, people who have two of four classes are found out."""
+        rng = np.random.default_rng(7)
+        label = rng.integers(0, 2, 200)
+        logits = rng.normal(0, 1, (200, 4)) + 2 * np.eye(4)[label]
+        prior = probes.class_prior(logits, np.full(200, -1))
+        self.assertGreater(prior[:2].sum(), 0.9)
+        right = (probes.prior_corrected(logits, logits, np.full(200, -1)) == label).mean()
+        self.assertGreater(right, (logits.argmax(1) == label).mean())
+
+    def test_masked(self):
+        logits = np.array([[3.0, 1.0, 2.0]])
+        self.assertEqual(probes.masked(logits, {1, 2}).tolist(), [2])
+        self.assertEqual(probes.masked(logits, set()).tolist(), [0])
+
+    def test_linear_layer_learns(self):
+        rng = np.random.default_rng(8)
+        label = rng.integers(0, 3, 90)
+        features = 100 * np.eye(3)[label] @ rng.normal(0, 1, (3, 20)) + rng.normal(0, 10, (90, 20)) + 500
+        weight, bias = probes.fit_linear(features, label, 3, rate=0.01)
+        self.assertGreater(((features @ weight.T + bias).argmax(1) == label).mean(), 0.95)
+        self.assertGreater((probes.nearest(features[:60], label[:60], features[60:]) == label[60:]).mean(), 0.95)
+
+
+if __name__ == "__main__":
+    unittest.main()
