@@ -64,7 +64,7 @@ static void find_labels(judgement *j, const exn_session *s) {
     const bool few = s->labelled < EXN_POLICY_LABELS;
     for (size_t i = 0; i < s->count; i++) {
         const float *teacher = exn_session_row(s->teacher, s, s->fold[i], i);
-        j->label[i] = j->proxy[i] = s->samples[i].label;
+        j->label[i] = j->proxy[i] = s->label[i];
         if (few && j->label[i] == EXN_UNLABELLED) j->proxy[i] = (int64_t)exn_best_class(teacher, s->classes);
         j->untouched[i] = exn_best_class(s->own + i * s->classes, s->classes);
     }
@@ -73,7 +73,7 @@ static void find_labels(judgement *j, const exn_session *s) {
 static double agreement(const exn_session *s, const size_t *choice) {
     size_t same = 0, unlabelled = s->count - s->labelled;
     for (size_t i = 0; i < s->count; i++)
-        if (s->samples[i].label == EXN_UNLABELLED)
+        if (s->label[i] == EXN_UNLABELLED)
             same += choice[i] == exn_best_class(exn_session_row(s->teacher, s, s->fold[i], i), s->classes);
     return unlabelled ? (double)same / (double)unlabelled : (double)NAN;
 }
@@ -102,16 +102,17 @@ static const char *judged_by(const exn_policy *policy) {
 }
 
 static void describe_last(char text[DECISION_BYTES], const exn_session *s) {
+    const exn_gate *gate = &s->gate[s->exits - 1];
     if (s->done[s->exits - 1])
         snprintf(text, DECISION_BYTES,
                  "personal last layer, %.0f %% of the network's own kept: log-loss out of fold on %zu labelled samples "
                  "fell from %.3f to %.3f",
-                 100.0 * (double)s->kept, s->labelled, s->nll_before, s->nll_after);
-    else if (s->labelled && s->folds)
+                 100.0 * (double)gate->kept, gate->judged, gate->before, gate->after);
+    else if (gate->judged)
         snprintf(text, DECISION_BYTES,
                  "the network's own last layer: training it did not lower the log-loss of %.3f out of fold on %zu "
                  "labelled samples",
-                 s->nll_before, s->labelled);
+                 gate->before, gate->judged);
     else
         snprintf(text, DECISION_BYTES, "the network's own last layer: too few labels to train and judge it by");
 }

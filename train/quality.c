@@ -47,30 +47,47 @@ size_t exn_count_right(const exn_judged *judged) {
     return right;
 }
 
+static const float temperatures[] = {0.4f,  0.5f, 0.6f, 0.7f, 0.8f, 0.9f,  1.0f, 1.1f,
+                                     1.25f, 1.4f, 1.6f, 1.8f, 2.0f, 2.25f, 2.5f};
+
+static double loss_of(const exn_judged *judged, const exn_f32_vector *vector, size_t row, float temperature,
+                      float *scratch) {
+    scale_row(scratch, vector, judged->logits + row * judged->classes, judged->classes, temperature);
+    exn_softmax(vector, true, 1, judged->classes, 1, scratch, scratch, exn_part_whole());
+    return -(double)scratch[judged->label[row]];
+}
+
 double exn_mean_nll(const exn_judged *judged, const exn_f32_vector *vector, float temperature, float *scratch) {
     double sum = 0;
     size_t count = 0;
     for (size_t r = 0; r < judged->rows; r++) {
         if (judged->label[r] == EXN_UNLABELLED) continue;
-        scale_row(scratch, vector, judged->logits + r * judged->classes, judged->classes, temperature);
-        exn_softmax(vector, true, 1, judged->classes, 1, scratch, scratch, exn_part_whole());
-        sum -= (double)scratch[judged->label[r]];
+        sum += loss_of(judged, vector, r, temperature, scratch);
         count++;
     }
     return count ? sum / (double)count : (double)NAN;
 }
 
-float exn_fit_temperature(const exn_judged *judged, const exn_f32_vector *vector, float prior, float *scratch) {
-    static const float grid[] = {0.4f,  0.5f, 0.6f, 0.7f, 0.8f, 0.9f,  1.0f, 1.1f,
-                                 1.25f, 1.4f, 1.6f, 1.8f, 2.0f, 2.25f, 2.5f};
-    if (!exn_count_labelled(judged)) return prior;
-    float best = prior;
+/* Of the grid; `otherwise` without labels. */
+static float best_temperature(const exn_judged *judged, const exn_f32_vector *vector, float otherwise, float *scratch) {
+    float best = otherwise;
     double least = INFINITY;
-    for (size_t i = 0; i < sizeof grid / sizeof *grid; i++) {
-        const double nll = exn_mean_nll(judged, vector, grid[i], scratch);
+    for (size_t i = 0; i < sizeof temperatures / sizeof *temperatures; i++) {
+        const double nll = exn_mean_nll(judged, vector, temperatures[i], scratch);
         if (!(nll < least)) continue;
         least = nll;
-        best = grid[i];
+        best = temperatures[i];
     }
-    return sqrtf(best * prior);
+    return best;
+}
+
+void exn_best_losses(double *loss, const exn_judged *judged, const exn_f32_vector *vector, float *scratch) {
+    const float temperature = best_temperature(judged, vector, 1.0f, scratch);
+    for (size_t r = 0; r < judged->rows; r++)
+        if (judged->label[r] != EXN_UNLABELLED) *loss++ = loss_of(judged, vector, r, temperature, scratch);
+}
+
+float exn_fit_temperature(const exn_judged *judged, const exn_f32_vector *vector, float prior, float *scratch) {
+    if (!exn_count_labelled(judged)) return prior;
+    return sqrtf(best_temperature(judged, vector, prior, scratch) * prior);
 }

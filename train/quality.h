@@ -29,6 +29,9 @@ size_t exn_count_labelled(const exn_judged *judged);
 size_t exn_count_right(const exn_judged *judged);
 /* Mean negative log-likelihood of the labels at a temperature; NaN without labels. `scratch`: classes floats. */
 double exn_mean_nll(const exn_judged *judged, const exn_f32_vector *vector, float temperature, float *scratch);
+/* loss: one number a labelled row, its negative log-likelihood at the temperature of least mean NLL: what is left when
+ * sharpness is taken out of the comparison. */
+void exn_best_losses(double *loss, const exn_judged *judged, const exn_f32_vector *vector, float *scratch);
 /* The temperature of least NLL on a fixed grid from 0.4 to 2.5, drawn half-way (geometrically) to `prior`, because few
  * samples say little; the prior itself without labels. */
 float exn_fit_temperature(const exn_judged *judged, const exn_f32_vector *vector, float prior, float *scratch);

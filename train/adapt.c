@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Training one exit's FC in several ways, and choosing. */
+#include "train/adapt.h"
+
+#include "train/fresh.h"
+#include "train/prior.h"
+#include "train/quality.h"
+#include "train/span.h"
+#include "train/tail.h"
+
+#include <math.h>
+#include <string.h>
+
+#define STEPS 100u
+#define NORM_EPSILON 1e-5
+/* Features that hardly move among these samples may do so among others: they are not blown up beyond ten times. */
+#define LEAST_VARIANCE 0.01
+/* Multiply-adds that the ways beyond the usual one may take together for one exit. */
+#define WORK_MOST 20000000000u
+
+/* A way of training: how much of a labelled target is the truth (the rest is the teacher's), whether the bias starts from the
+ * person's class frequencies, and how hard the start pulls. Half of the truth, hardly pulled, is the usual way: the teacher's
+ * half holds the layer better than any pull does. See README for the measurements. */
+typedef struct way {
+    float truth;
+    bool prior;
+    double pull;
+} way;
+static const way ways[] = {
+    {0.5f, false, 3e-4}, {0.5f, true, 3e-4}, {0.8f, false, 3e-4}, {0.8f, true, 3e-4}, {1.0f, false, 3e-3}};
+enum { WAYS = sizeof ways / sizeof *ways };
+
+struct exn_adapt {
+    exn_session *session;
+    size_t exit, width, blocks;
+    bool last, fresh, judged;
+    exn_head head;   /* the general one, its FC over standardised features */
+    float *features; /* [count][width], standardised */
+    float *start;    /* [count][classes]: the general head's logits */
+    float *shift;    /* [blocks][classes]: class frequencies of what each block sees */
+    float *rows;     /* [count][classes]: logits being judged */
+    float *scratch;  /* [classes] */
+    bool *learns;    /* [count]: scratch */
+    double *loss;    /* [ways or shares][labelled] */
+    exn_span *span;
+    size_t way, ways; /* the next one; how many are tried */
+    size_t fitted;    /* the one that `span` holds */
+};
+
+bool exn_adapt_possible(const exn_session *s, size_t exit) {
+    const exn_exit *e = &s->trainer->profile->exits[exit];
+    return !exn_head_stages(e->head.kind) || e->general.kind != EXN_HEAD_AUTO;
+}
+
+static size_t count_ways(size_t count, size_t classes, size_t folds, bool judged) {
+    const uint64_t work = exn_span_macs(count, classes, folds + 1, STEPS);
+    const uint64_t most = 1 + WORK_MOST / (work ? work : 1);
+    return !judged ? 1 : most < WAYS ? (size_t)most : WAYS;
+}
+
+size_t exn_adapt_steps(size_t count, size_t classes, size_t folds, bool judged) {
+    return count_ways(count, classes, folds, judged);
+}
+
+/* ---- features ---- */
+
+/* Mean and 1/deviation of every feature over the samples, in double. */
+static exn_status measure_norm(float *mean, float *inv_std, const exn_adapt *a) {
+    const size_t count = a->session->count, width = a->width;
+    double *sum = exn_calloc(a->session->ctx, 2 * width, sizeof *sum), *square = sum ? sum + width : NULL, all = 0;
+    if (!sum) return EXN_E_NOMEM;
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < width; j++) sum[j] += (double)a->features[i * width + j] / (double)count;
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < width; j++) {
+            const double d = (double)a->features[i * width + j] - sum[j];
+            square[j] += d * d / (double)count;
+        }
+    for (size_t j = 0; j < width; j++) all += square[j] / (double)width;
+    for (size_t j = 0; j < width; j++) {
+        mean[j] = (float)sum[j];
+        inv_std[j] = (float)(1.0 / sqrt(square[j] + NORM_EPSILON + LEAST_VARIANCE * all));
+    }
+    exn_free(a->session->ctx, sum);
+    return EXN_OK;
+}
+
+/* A pretrained head brings its statistics along; the network's own layer and fresh heads take the samples'. */
+static exn_status set_norm(exn_adapt *a) {
+    const exn_session *s = a->session;
+    if (!a->last && !a->fresh) return EXN_OK;
+    float *mean = exn_malloc(s->ctx, a->width, sizeof *mean), *inv_std = exn_malloc(s->ctx, a->width, sizeof *inv_std);
+    exn_status status = mean && inv_std ? measure_norm(mean, inv_std, a) : EXN_E_NOMEM;
+    if (status == EXN_OK) exn_head_set_norm(&a->head, mean, inv_std, a->last);
+    if (status == EXN_OK && a->fresh)
+        memset(a->head.tensor[EXN_HEAD_FC_WEIGHT], 0, a->head.classes * a->width * sizeof(float));
+    exn_free(s->ctx, mean);
+    exn_free(s->ctx, inv_std);
+    return status;
+}
+
+static void standardise(exn_adapt *a) {
+    const exn_f32_vector *vector = &a->session->trainer->kernels->f32_vector;
+    for (size_t i = 0; i < a->session->count; i++) {
+        float *row = a->features + i * a->width;
+        vector->binary(EXN_SUB, a->width, row, 1, a->head.tensor[EXN_HEAD_MEAN], 1, row);
+        vector->binary(EXN_MUL, a->width, row, 1, a->head.tensor[EXN_HEAD_INV_STD], 1, row);
+    }
+}
+
+static void look_before(exn_adapt *a) {
+    const exn_f32_vector *vector = &a->session->trainer->kernels->f32_vector;
+    const size_t classes = a->head.classes;
+    for (size_t i = 0; i < a->session->count; i++)
+        for (size_t j = 0; j < classes; j++)
+            a->start[i * classes + j] =
+                vector->dot(a->width, a->features + i * a->width, a->head.tensor[EXN_HEAD_FC_WEIGHT] + j * a->width) +
+                a->head.tensor[EXN_HEAD_FC_BIAS][j];
+}
+
+static exn_status load(exn_adapt *a) {
+    const exn_session *s = a->session;
+    const exn_trainer *t = s->trainer;
+    EXN_TRY(exn_session_start_head(&a->head, s, a->exit));
+    a->width = exn_head_features(&a->head);
+    a->features = exn_malloc(s->ctx, s->count * a->width, sizeof *a->features);
+    a->start = exn_calloc(s->ctx, s->count * s->classes, sizeof *a->start);
+    a->rows = exn_calloc(s->ctx, s->count * s->classes, sizeof *a->rows);
+    a->shift = exn_calloc(s->ctx, a->blocks * s->classes, sizeof *a->shift);
+    a->scratch = exn_calloc(s->ctx, s->classes, sizeof *a->scratch);
+    a->learns = exn_calloc(s->ctx, s->count, sizeof *a->learns);
+    a->loss =
+        exn_calloc(s->ctx, (WAYS > EXN_GATE_SHARES ? WAYS : EXN_GATE_SHARES) * (s->labelled + 1), sizeof *a->loss);
+    if (!a->features || !a->start || !a->rows || !a->shift || !a->scratch || !a->learns || !a->loss) return EXN_E_NOMEM;
+    EXN_TRY(exn_tail_run(a->features, EXN_TAIL_FEATURES, s->ctx, t->kernels, &a->head, t->cache, t->first[a->exit],
+                         s->record, s->count));
+    EXN_TRY(set_norm(a));
+    standardise(a);
+    look_before(a);
+    return exn_span_create(&a->span, s->ctx, t->kernels, a->features, s->count, a->width, s->classes, a->blocks);
+}
+
+/* ---- what each block learns from ---- */
+
+/* The last exit learns from labels alone: its teacher is what it was. */
+static bool is_lesson(const exn_adapt *a, size_t sample, size_t block) {
+    const exn_session *s = a->session;
+    return s->fold[sample] != block && !(a->last && s->label[sample] == EXN_UNLABELLED);
+}
+
+static void weigh_blocks(exn_adapt *a) {
+    const exn_session *s = a->session;
+    for (size_t b = 0; b < a->blocks; b++) {
+        size_t lessons = 0;
+        for (size_t i = 0; i < s->count; i++) lessons += a->learns[i] = is_lesson(a, i, b);
+        for (size_t i = 0; i < s->count; i++)
+            exn_span_weigh(a->span, b, i, a->learns[i] ? (float)(1.0 / (double)lessons) : 0.0f);
+        exn_prior_from_labels(a->shift + b * s->classes, &s->trainer->kernels->f32_vector, s->classes, s->label,
+                              a->learns, s->count);
+    }
+}
+
+static void set_targets(exn_adapt *a, const way *w) {
+    exn_session *s = a->session;
+    for (size_t b = 0; b < a->blocks; b++)
+        for (size_t i = 0; i < s->count; i++) {
+            const int64_t label = s->label[i];
+            const float truth = label == EXN_UNLABELLED ? 0.0f : w->truth;
+            const float *teacher = exn_session_row(s->teacher, s, b, i), *start = a->start + i * s->classes;
+            float *target = exn_span_target(a->span, b, i), *from = exn_span_start(a->span, b, i);
+            for (size_t j = 0; j < s->classes; j++) {
+                target[j] = (1.0f - truth) * teacher[j] + ((int64_t)j == label ? truth : 0.0f);
+                from[j] = start[j] + (w->prior ? a->shift[b * s->classes + j] : 0.0f);
+            }
+        }
+}
+
+/* ---- creation ---- */
+
+exn_status exn_adapt_create(exn_adapt **out, exn_session *s, size_t exit) {
+    exn_adapt *a = exn_calloc(s->ctx, 1, sizeof *a);
+    if (!a) return EXN_E_NOMEM;
+    const exn_exit *e = &s->trainer->profile->exits[exit];
+    a->session = s;
+    a->exit = exit;
+    a->last = exit + 1 == s->exits;
+    a->fresh = !a->last && e->general.kind == EXN_HEAD_AUTO;
+    a->judged = s->labelled >= EXN_GATE_LABELS;
+    a->blocks = s->folds + 1;
+    a->ways = count_ways(s->count, s->classes, s->folds, a->judged);
+    const exn_status status = load(a);
+    if (status != EXN_OK) {
+        exn_adapt_destroy(a);
+        return status;
+    }
+    weigh_blocks(a);
+    *out = a;
+    return EXN_OK;
+}
+
+void exn_adapt_destroy(exn_adapt *a) {
+    if (!a) return;
+    exn_context *ctx = a->session->ctx;
+    exn_span_destroy(a->span);
+    exn_head_free(&a->head, ctx);
+    exn_free(ctx, a->features);
+    exn_free(ctx, a->start);
+    exn_free(ctx, a->rows);
+    exn_free(ctx, a->shift);
+    exn_free(ctx, a->scratch);
+    exn_free(ctx, a->learns);
+    exn_free(ctx, a->loss);
+    exn_free(ctx, a);
+}
+
+/* ---- judging ---- */
+
+/* rows = kept * start + (1 - kept) * what the block that has not seen the sample says. */
+static void gather(exn_adapt *a, float kept) {
+    const exn_session *s = a->session;
+    for (size_t i = 0; i < s->count; i++) {
+        const float *said = exn_span_logits(a->span, s->fold[i], i), *start = a->start + i * s->classes;
+        float *row = a->rows + i * s->classes;
+        for (size_t j = 0; j < s->classes; j++) row[j] = kept * start[j] + (1.0f - kept) * said[j];
+    }
+}
+
+/* Log-loss of every labelled sample at the temperature that suits the rows best: sharper is not better. */
+static void measure(double *loss, const exn_adapt *a) {
+    const exn_session *s = a->session;
+    const exn_judged judged = {.logits = a->rows, .label = s->label, .rows = s->count, .classes = s->classes};
+    exn_best_losses(loss, &judged, &s->trainer->kernels->f32_vector, a->scratch);
+}
+
+static exn_status fit(exn_adapt *a, size_t which) {
+    set_targets(a, &ways[which]);
+    a->fitted = which;
+    return exn_span_fit(a->span, ways[which].pull, STEPS);
+}
+
+exn_status exn_adapt_step(exn_adapt *a) {
+    EXN_TRY(fit(a, a->way));
+    gather(a, 0.0f);
+    measure(a->loss + a->way * a->session->labelled, a);
+    a->way++;
+    return EXN_OK;
+}
+
+bool exn_adapt_done(const exn_adapt *a) {
+    return a->way == a->ways;
+}
+
+/* ---- the end ---- */
+
+/* Nothing was there before a fresh head, so nothing of it stays. Without labels, half of what general data taught does. */
+static void choose_share(exn_gate *gate, exn_adapt *a) {
+    const size_t labelled = a->session->labelled;
+    for (size_t g = 0; g < EXN_GATE_SHARES; g++) {
+        gather(a, exn_gate_shares[g]);
+        measure(a->loss + g * labelled, a);
+    }
+    exn_gate_weigh(gate, a->loss, labelled, !a->judged && !a->last);
+    if (a->fresh) gate->kept = 0.0f;
+    if (!a->fresh && !labelled) gate->kept = 0.5f;
+}
+
+/* The general FC plus what was learned, as far as the gate lets it. */
+static exn_status blend_head(exn_adapt *a, float kept) {
+    const exn_session *s = a->session;
+    const exn_f32_vector *vector = &s->trainer->kernels->f32_vector;
+    const size_t weights = s->classes * a->width;
+    float *weight = exn_calloc(s->ctx, weights, sizeof *weight), *bias = exn_calloc(s->ctx, s->classes, sizeof *bias);
+    const exn_status status = weight && bias ? EXN_OK : EXN_E_NOMEM;
+    if (status == EXN_OK) {
+        if (ways[a->fitted].prior) memcpy(bias, a->shift + s->folds * s->classes, s->classes * sizeof *bias);
+        exn_span_move(weight, bias, a->span, s->folds);
+        vector->axpy(weights, 1.0f - kept, weight, a->head.tensor[EXN_HEAD_FC_WEIGHT]);
+        vector->axpy(s->classes, 1.0f - kept, bias, a->head.tensor[EXN_HEAD_FC_BIAS]);
+    }
+    exn_free(s->ctx, weight);
+    exn_free(s->ctx, bias);
+    return status;
+}
+
+/* What the layer of every block says about every sample, as far as the gate lets it. */
+static void tell_teacher(exn_adapt *a, float kept) {
+    exn_session *s = a->session;
+    for (size_t b = 0; b < a->blocks; b++)
+        for (size_t i = 0; i < s->count; i++) {
+            const float *said = exn_span_logits(a->span, b, i), *start = a->start + i * s->classes;
+            float *row = exn_session_row(s->teacher, s, b, i);
+            for (size_t j = 0; j < s->classes; j++) row[j] = kept * start[j] + (1.0f - kept) * said[j];
+        }
+}
+
+exn_status exn_adapt_finish(exn_adapt *a) {
+    exn_session *s = a->session;
+    exn_gate gate = {.tried = a->ways};
+    gate.trial = exn_gate_pick(a->loss, a->ways, a->judged ? s->labelled : 0);
+    if (a->fitted != gate.trial) EXN_TRY(fit(a, gate.trial));
+    choose_share(&gate, a);
+    EXN_TRY(blend_head(a, gate.kept));
+    gather(a, gate.kept);
+    memcpy(exn_session_row(s->held_out, s, a->exit, 0), a->rows, s->count * s->classes * sizeof *a->rows);
+    if (a->last) tell_teacher(a, gate.kept);
+    if (a->last) exn_head_set_norm(&a->head, NULL, NULL, true);
+    s->gate[a->exit] = gate;
+    s->head[a->exit] = a->head;
+    a->head = (exn_head){0};
+    return EXN_OK;
+}
+
+void exn_adapt_estimate(size_t *bytes, uint64_t *macs, const exn_head *head, size_t count) {
+    const size_t width = exn_head_features(head), folds = exn_fold_count(count), blocks = folds + 1;
+    const size_t tries = count_ways(count, head->classes, folds, true);
+    *bytes = exn_span_bytes(count, head->classes, blocks) +
+             (count * (width + 2 * head->classes) + 2 * head->classes * width) * sizeof(float) +
+             EXN_GATE_SHARES * count * sizeof(double);
+    *macs = (tries + 1) * exn_span_macs(count, head->classes, blocks, STEPS) + (uint64_t)count * count * width / 2 +
+            (uint64_t)count * head->classes * width * 3;
+}
