@@ -215,8 +215,11 @@ exn_status exn_lower_output(exn_operand *out, exn_lowering *l, exn_value_id id) 
 static void count_uses(exn_lowering *l, const exn_schedule *schedule, const exn_plan_options *options) {
     for (size_t n = 0; n < schedule->count; n++) {
         const exn_node *node = &l->graph->nodes[schedule->nodes[n]];
-        for (size_t i = 0; i < node->input_count; i++)
-            if (node->inputs[i] != EXN_VALUE_NONE) l->uses[node->inputs[i]]++;
+        for (size_t i = 0; i < node->input_count; i++) {
+            if (node->inputs[i] == EXN_VALUE_NONE) continue;
+            l->uses[node->inputs[i]]++;
+            l->readers[node->inputs[i]] = schedule->nodes[n];
+        }
     }
     for (size_t i = 0; i < options->output_count; i++) l->uses[options->outputs[i]]++;
 }
@@ -227,7 +230,9 @@ exn_status exn_lowering_create(exn_lowering *out, exn_plan *plan, const exn_grap
     l.places = exn_calloc(l.ctx, graph->value_count, sizeof *l.places);
     l.rows = exn_calloc(l.ctx, graph->value_count, sizeof *l.rows);
     l.uses = exn_calloc(l.ctx, graph->value_count, sizeof *l.uses);
-    if (!l.places || !l.rows || !l.uses) {
+    l.readers = exn_calloc(l.ctx, graph->value_count, sizeof *l.readers);
+    l.joined = exn_calloc(l.ctx, graph->value_count, sizeof *l.joined);
+    if (!l.places || !l.rows || !l.uses || !l.readers || !l.joined) {
         exn_lowering_destroy(&l);
         return EXN_E_NOMEM;
     }
@@ -240,5 +245,7 @@ void exn_lowering_destroy(exn_lowering *l) {
     exn_free(l->ctx, l->places);
     exn_free(l->ctx, l->rows);
     exn_free(l->ctx, l->uses);
+    exn_free(l->ctx, l->readers);
+    exn_free(l->ctx, l->joined);
     exn_free(l->ctx, l->choices);
 }

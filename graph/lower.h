@@ -28,9 +28,11 @@ typedef struct exn_lowering {
     const exn_graph *graph;
     const exn_node *node; /* being lowered */
     size_t branch;
-    exn_place *places;        /* of each value of the graph */
-    exn_place *rows;          /* its row-major copy, where one was made */
-    uint32_t *uses;           /* of each value, by scheduled nodes and outputs */
+    exn_place *places; /* of each value of the graph */
+    exn_place *rows;   /* its row-major copy, where one was made */
+    uint32_t *uses;    /* of each value, by scheduled nodes and outputs */
+    uint32_t *readers; /* of each value: the scheduled node that reads it, the last one where there are several */
+    bool *joined;      /* of each value: it lies in its Concat's result already */
     exn_fast_choice *choices; /* of each node of the graph; NULL: exact arithmetic */
     size_t extra_bytes;       /* by which these choices make packed weights larger */
 } exn_lowering;
@@ -88,6 +90,13 @@ void exn_lower_bind(exn_lowering *l, size_t which, exn_operand at);
 /* What a Conv's kernels need: its shape, its packed weights, its residual (absent where it has none). */
 exn_conv_shape exn_lower_conv_shape(const exn_lowering *l, const exn_node *node);
 exn_status exn_lower_conv_pack(float **out, exn_lowering *l, const exn_conv *conv);
+/* Where the node may write its result right into that of the Concat that is its only reader: the Concat's result, the
+ * first of its channels, and how many a pixel has. *pixel is 0 where it may not. */
+typedef struct exn_join {
+    exn_operand at;
+    size_t channel, pixel;
+} exn_join;
+exn_status exn_lower_join(exn_join *out, exn_lowering *l);
 exn_status exn_lower_residual(exn_operand *out, exn_lowering *l);
 /* Floats of a constant, aligned, row-major: the constant's own memory, or a copy to be released with exn_free
  * (*copy, else NULL). */

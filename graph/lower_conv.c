@@ -6,8 +6,21 @@
 
 static void run_conv(const exn_step *step, exn_exec_view *view, exn_part part) {
     exn_conv_run(&step->work.conv, step->weights, exn_operand_read(view, &step->in[0]),
-                 exn_operand_write(view, &step->out), exn_operand_optional(view, &step->in[1]),
+                 exn_operand_write(view, &step->out) + step->out_start, exn_operand_optional(view, &step->in[1]),
                  exn_step_workspace(step, view, part), part);
+}
+
+/* Lets the step write into the Concat that reads it, where that is possible. */
+static exn_status join(exn_step *step, exn_conv *conv, exn_lowering *l) {
+    exn_join join = {.pixel = 0};
+    if (conv->depthwise || l->node->attrs.residual) return EXN_OK;
+    EXN_TRY(exn_lower_join(&join, l));
+    if (join.pixel == 0) return EXN_OK;
+    step->out = join.at;
+    step->out_start = join.channel;
+    step->in_place = 0;
+    conv->out_pitch = join.pixel;
+    return EXN_OK;
 }
 
 exn_conv_shape exn_lower_conv_shape(const exn_lowering *l, const exn_node *node) {
@@ -101,6 +114,7 @@ exn_status exn_lower_conv(exn_lowering *l) {
     step->in_place = 2u;
     step->weights = packed;
     step->workspace_bytes = exn_round_up(conv.workspace_bytes);
+    EXN_TRY(join(step, &conv, l));
     step->work.conv = conv;
     step->macs = exn_conv_macs(&shape);
     return EXN_OK;

@@ -122,29 +122,63 @@ exn_status exn_lower_transpose(exn_lowering *l) {
     return EXN_OK;
 }
 
-exn_status exn_lower_concat(exn_lowering *l) {
+exn_status exn_lower_join(exn_join *out, exn_lowering *l) {
+    const exn_value_id id = l->node->outputs[0];
+    const exn_node *concat = &l->graph->nodes[l->readers[id]];
+    *out = (exn_join){.pixel = 0};
+    if (l->uses[id] != 1 || concat->op != EXN_OP_Concat || concat->attrs.axis != 1) return EXN_OK;
+    const exn_shape *y = &l->graph->values[concat->outputs[0]].shape;
+    size_t channel = 0, which = 0;
+    for (; which < concat->input_count && concat->inputs[which] != id; which++)
+        channel += l->graph->values[concat->inputs[which]].shape.dim[1];
+    if (which == concat->input_count || y->rank != 4) return EXN_OK; /* an output of the network, read by nobody */
+    exn_place *place = &l->places[concat->outputs[0]];
+    if (!place->known) {
+        size_t count;
+        EXN_TRY(exn_shape_count(&count, l->ctx, y));
+        place->at = (exn_operand){.buffer = EXN_NO_BUFFER};
+        EXN_TRY(exn_plan_buffer(&place->at.buffer, l->plan, count * sizeof(float)));
+        place->known = true;
+    }
+    l->joined[id] = true;
+    *out = (exn_join){place->at, channel, y->dim[1]};
+    return EXN_OK;
+}
+
+/* Box copies of the inputs that do not lie in the result yet. */
+static exn_status copy_parts(exn_lowering *l, size_t count) {
     const exn_node *node = l->node;
     const exn_shape *y = output_shape(l, 0);
-    const size_t axis = (size_t)node->attrs.axis;
-    exn_step *step;
+    const exn_place early = l->places[node->outputs[0]]; /* known where some part was written into it */
     exn_operand *parts = exn_calloc(l->ctx, node->input_count, sizeof *parts);
     if (!parts) return EXN_E_NOMEM;
     exn_status status = EXN_OK;
+    exn_step *step = NULL;
     for (size_t i = 0; i < node->input_count && status == EXN_OK; i++)
-        status = exn_lower_native(&parts[i], l, node->inputs[i]);
-    if (status == EXN_OK) status = add_moves(&step, l, node->input_count, 0);
+        if (!l->joined[node->inputs[i]]) status = exn_lower_native(&parts[i], l, node->inputs[i]);
+    if (status == EXN_OK) status = add_moves(&step, l, count, 0);
+    if (status == EXN_OK && early.known) {
+        step->out = early.at;
+        l->places[node->outputs[0]] = early;
+    }
     ptrdiff_t start = 0;
     for (size_t i = 0; i < node->input_count && status == EXN_OK; i++) {
         const exn_shape *x = &l->graph->values[node->inputs[i]].shape;
         exn_box b = whole_box(x, x, y);
         b.from = parts[i];
         b.to = step->out;
-        b.to_start = start * b.to_stride[axis];
-        start += (ptrdiff_t)x->dim[axis];
-        step->moves[step->move_count++] = sorted_move(&b);
+        b.to_start = start * b.to_stride[node->attrs.axis];
+        start += (ptrdiff_t)x->dim[node->attrs.axis];
+        if (!l->joined[node->inputs[i]]) step->moves[step->move_count++] = sorted_move(&b);
     }
     exn_free(l->ctx, parts);
     return status;
+}
+
+exn_status exn_lower_concat(exn_lowering *l) {
+    size_t count = 0;
+    for (size_t i = 0; i < l->node->input_count; i++) count += !l->joined[l->node->inputs[i]];
+    return count ? copy_parts(l, count) : EXN_OK; /* else every part wrote itself */
 }
 
 exn_status exn_lower_split(exn_lowering *l) {

@@ -61,6 +61,7 @@ void exn_conv_prepare(exn_conv *out, const exn_kernel_set *set, const exn_conv_s
     *out = (exn_conv){.shape = *shape,
                       .algorithm = algorithm_for(shape),
                       .vector = &set->f32_vector,
+                      .out_pitch = shape->oc,
                       .activation = activation,
                       .lo = lo,
                       .hi = hi};
@@ -113,17 +114,19 @@ void exn_conv_pack(float *packed, const exn_conv *conv, const float *weight, con
 
 static void run_pointwise(const exn_conv *conv, const exn_conv_operands *operands, exn_part part) {
     const exn_conv_shape *s = &conv->shape;
-    const exn_gemm gemm = {
-        .tile = conv->tile,
-        .vector = conv->vector,
-        .m = s->n * s->oh * s->ow,
-        .n = s->oc,
-        .k = s->c,
-        .a_row = (ptrdiff_t)s->c,
-        .a_col = 1,
-        .c_row = (ptrdiff_t)s->oc,
-        .packed = true,
-        .e = {.residual_row = (ptrdiff_t)s->oc, .activation = conv->activation, .lo = conv->lo, .hi = conv->hi}};
+    const exn_gemm gemm = {.tile = conv->tile,
+                           .vector = conv->vector,
+                           .m = s->n * s->oh * s->ow,
+                           .n = s->oc,
+                           .k = s->c,
+                           .a_row = (ptrdiff_t)s->c,
+                           .a_col = 1,
+                           .c_row = (ptrdiff_t)conv->out_pitch,
+                           .packed = true,
+                           .e = {.residual_row = (ptrdiff_t)conv->out_pitch,
+                                 .activation = conv->activation,
+                                 .lo = conv->lo,
+                                 .hi = conv->hi}};
     exn_gemm_run(&gemm, operands->in, operands->packed, operands->out, operands->residual, part);
 }
 

@@ -34,6 +34,8 @@ typedef struct exn_conv {
     const exn_f32_vector *vector;
     exn_activation activation;
     float lo, hi;
+    size_t out_pitch;       /* floats between output pixels. exn_conv_prepare sets shape.oc; larger where results are
+                               channels of wider pixels (not for depthwise) */
     size_t packed_count;    /* floats of the packed weights */
     size_t workspace_bytes; /* a thread */
 } exn_conv;

@@ -9,7 +9,7 @@
 #define EXN_COST_LANES 16u
 /* Fitted on Zen 4 over the layers of bench/shapes.inc, kernels of AVX2 and AVX-512: what one channel of one tile costs
  * in either transform, and what a byte of weights costs that comes from beyond the second-level cache. */
-#define EXN_COST_TRANSFORM_2 70.0
+#define EXN_COST_TRANSFORM_2 60.0
 #define EXN_COST_TRANSFORM_4 190.0
 #define EXN_COST_BYTE 2.0
 

@@ -95,7 +95,7 @@ static void run_rows(const exn_conv *conv, const layout *l, const exn_conv_opera
     const exn_conv_shape *s = l->s;
     const size_t first = mine->column0, chain = s->kh * s->kw * l->cg;
     const size_t group_count = exn_gemm_packed_count(conv->tile, l->columns, chain);
-    const ptrdiff_t line = (ptrdiff_t)(s->ow * s->oc);
+    const ptrdiff_t pitch = (ptrdiff_t)conv->out_pitch, line = (ptrdiff_t)s->ow * pitch;
     exn_gemm_block block = {
         .tile = conv->tile,
         .vector = conv->vector,
@@ -107,11 +107,11 @@ static void run_rows(const exn_conv *conv, const layout *l, const exn_conv_opera
         .a_col = 1,
         .packed = true,
         .c_line = line,
-        .c_row = (ptrdiff_t)s->oc,
+        .c_row = pitch,
         .residual_line = line,
-        .e = {.residual_row = (ptrdiff_t)s->oc, .activation = conv->activation, .lo = conv->lo, .hi = conv->hi}};
+        .e = {.residual_row = pitch, .activation = conv->activation, .lo = conv->lo, .hi = conv->hi}};
     const float *const image = operands->in + n * s->h * s->w * s->c;
-    const size_t row_at = (n * s->oh + y) * s->ow * s->oc;
+    const size_t row_at = (n * s->oh + y) * s->ow * conv->out_pitch;
     for (size_t g = mine->group0; g < mine->group1; g++) {
         const size_t at = row_at + g * l->columns + first;
         const float *const a = prepare_rows(&block, l, image, operands->workspace, y, rows, g);
@@ -122,7 +122,7 @@ static void run_rows(const exn_conv *conv, const layout *l, const exn_conv_opera
     }
     const size_t columns = (mine->group1 - mine->group0) * block.n;
     exn_activate_late(conv->vector, &block.e, rows * s->ow, columns,
-                      operands->out + row_at + mine->group0 * l->columns + first, (ptrdiff_t)s->oc);
+                      operands->out + row_at + mine->group0 * l->columns + first, pitch);
 }
 
 void exn_conv_strips_run(const exn_conv *conv, const exn_conv_operands *operands, exn_part part) {

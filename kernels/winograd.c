@@ -10,7 +10,7 @@
 
 /* Transformed inputs and products of a block: beside the weights that stream past, they should stay in the second-level
  * cache. */
-#define EXN_WINOGRAD_BYTES (512u * 1024u)
+#define EXN_WINOGRAD_BYTES EXN_BLOCK_L2_BYTES
 /* Output channels of a group: a few panels, so that the products of a block stay near. */
 #define EXN_WINOGRAD_GROUP 64u
 /* Positions lie this much further apart than they need: at a multiple of 4096 bytes all would fall into one cache set. */
@@ -57,6 +57,7 @@ void exn_conv_prepare_winograd(exn_conv *out, const exn_kernel_set *set, const e
                       .winograd = winograd,
                       .tile = &set->f32_gemm[0],
                       .vector = &set->f32_vector,
+                      .out_pitch = shape->oc,
                       .activation = activation,
                       .lo = lo,
                       .hi = hi};
@@ -135,9 +136,9 @@ static void transform_outputs(const work *w, size_t column, size_t columns) {
         size_t n;
         exn_winograd_tiles run = run_from(w, tile, w->tile1, &n);
         run.channels = columns, run.h = s->oh, run.w = s->ow;
-        run.pixel = (ptrdiff_t)s->oc, run.row = (ptrdiff_t)(s->ow * s->oc);
+        run.pixel = (ptrdiff_t)conv->out_pitch, run.row = (ptrdiff_t)(s->ow * conv->out_pitch);
         run.position = (ptrdiff_t)w->l.out_pitch, run.tile = (ptrdiff_t)columns;
-        const size_t at = n * s->oh * s->ow * s->oc + column;
+        const size_t at = n * s->oh * s->ow * conv->out_pitch + column;
         exn_epilogue e = late;
         if (e.activation != EXN_ACT_CLAMP) e.activation = EXN_ACT_NONE;
         e.residual = w->operands->residual ? w->operands->residual + at : NULL;

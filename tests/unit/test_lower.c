@@ -319,6 +319,43 @@ START_TEST(concat_and_split) {
 }
 END_TEST
 
+static size_t copies_in_plan(void) {
+    exn_plan *plan = check_plan(graph, NULL, 1, &graph->output, 1);
+    size_t count = 0;
+    for (size_t i = 0; i < exn_plan_step_count(plan); i++)
+        count += strcmp(exn_plan_get_step(plan, i).algorithm, "copy") == 0;
+    exn_plan_destroy(plan);
+    return count;
+}
+
+/* Convolutions write their channels of a Concat themselves; whatever else it joins is copied beside them. */
+START_TEST(concat_of_convolutions) {
+    exn_attrs attrs = exn_attrs_default();
+    attrs.axis = 1;
+    const exn_value_id narrow = build_conv(graph, &rng, map, 5, 1, 1, 1, EXN_ACT_CLAMP, NONE);
+    const exn_value_id wide = build_conv(graph, &rng, map, 40, 3, 1, 1, EXN_ACT_SILU, NONE);
+    const exn_value_id grouped = build_conv(graph, &rng, map, 4, 3, 1, 2, EXN_ACT_TANH, NONE);
+    const exn_value_id all =
+        build_node(graph, EXN_OP_Concat, NULL, BUILD_INPUTS(narrow, wide, grouped), &attrs, BUILD_DIMS(2, 49, 5, 7));
+    build_conv(graph, &rng, all, 3, 3, 1, 1, EXN_ACT_NONE, NONE);
+    ck_assert_uint_eq(copies_in_plan(), 0);
+    check_and_renew();
+    const exn_value_id conv = build_conv(graph, &rng, map, 5, 1, 1, 1, EXN_ACT_CLAMP, NONE);
+    const exn_value_id depthwise = build_conv(graph, &rng, map, 6, 3, 1, 6, EXN_ACT_CLAMP, NONE);
+    const exn_value_id added = build_conv(graph, &rng, map, 6, 3, 1, 1, EXN_ACT_CLAMP, map);
+    build_node(graph, EXN_OP_Concat, NULL, BUILD_INPUTS(depthwise, conv, map, added), &attrs, BUILD_DIMS(2, 23, 5, 7));
+    ck_assert_uint_eq(copies_in_plan(), 1);
+    check_and_renew();
+    const exn_value_id twice = build_conv(graph, &rng, map, 5, 1, 1, 1, EXN_ACT_CLAMP, NONE);
+    build_node(graph, EXN_OP_Concat, NULL, BUILD_INPUTS(twice, twice), &attrs, BUILD_DIMS(2, 10, 5, 7));
+    check_and_renew();
+    attrs.axis = 2;
+    const exn_value_id other = build_conv(graph, &rng, map, 6, 1, 1, 1, EXN_ACT_CLAMP, NONE);
+    build_node(graph, EXN_OP_Concat, NULL, BUILD_INPUTS(map, other), &attrs, BUILD_DIMS(2, 6, 10, 7));
+    check_and_renew();
+}
+END_TEST
+
 START_TEST(slice_pad_gather) {
     exn_attrs attrs = exn_attrs_default();
     attrs.start[1] = 1;
@@ -350,5 +387,5 @@ int main(void) {
                                            activations, prelu_and_batchnorm, arithmetic_broadcasts,
                                            arithmetic_between_computed_values, pools, means_and_softmax,
                                            views_and_reorderings, channel_shuffle, transposes, concat_and_split,
-                                           slice_pad_gather, NULL});
+                                           concat_of_convolutions, slice_pad_gather, NULL});
 }
