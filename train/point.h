@@ -18,6 +18,7 @@ typedef struct exn_policy {
     size_t right, floor;            /* of those: right (or agreeing) under this policy, and how many had to be */
     size_t taken[EXN_EXITS_MAX];    /* of all samples: where they leave */
     size_t samples;                 /* all */
+    size_t differ, unsure;          /* of all: answers that are not the last exit's; that are rather unlikely */
     double doubt;                   /* standard error of right - floor, in samples */
     bool shared;                    /* thresholds that the schedule vouches for; else the person's own evidence does */
     double cost, whole;             /* mean cost a sample; of the untouched network */

@@ -2,6 +2,8 @@
  * The search for exits, thresholds and ends. */
 #include "train/policy.h"
 
+#include "train/bypass.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -144,6 +146,17 @@ static const size_t *list_usable(size_t list[EXN_EXITS_MAX], size_t *count, cons
     return list;
 }
 
+/* What a watch over the policy shall expect: see train/bypass.h. */
+static void foresee(exn_policy *p, const exn_evidence *e) {
+    const size_t *last = e->choice + (e->exits - 1) * e->samples;
+    p->differ = p->unsure = 0;
+    for (size_t i = 0; i < e->samples; i++) {
+        const size_t at = where_it_leaves(e, p, i) * e->samples + i;
+        p->differ += e->choice[at] != last[i];
+        p->unsure += !(e->confidence[at] >= EXN_BYPASS_UNSURE);
+    }
+}
+
 void exn_policy_decide(exn_policy *out, exn_target target, const exn_evidence *e, const exn_costs *costs,
                        const exn_caution *schedule) {
     search s = {.e = e, .costs = costs};
@@ -162,5 +175,6 @@ void exn_policy_decide(exn_policy *out, exn_target target, const exn_evidence *e
         try_subsets(&s, usable, count);
     else
         add_greedily(&s, usable, count);
+    foresee(&s.best, e);
     *out = s.best;
 }

@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The runner: a plan of what the profile still needs, one input at a time. */
-#include "train/profile.h"
+#include "train/runner.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
-struct exn_runner {
-    exn_context *ctx;
-    const exn_profile *profile;
-    exn_network network;
-    exn_plan *plan;
-    exn_exec *exec;
-    exn_resizer *resizer;
-    exn_exit_rule *rules; /* of the network's exits */
-    char message[EXN_MESSAGE_BYTES];
-};
+void exn_stage_destroy(exn_stage *stage, exn_context *ctx) {
+    if (stage->exec) exn_exec_destroy(stage->exec);
+    if (stage->plan) exn_plan_destroy(stage->plan);
+    exn_network_destroy(&stage->network, ctx);
+    exn_free(ctx, stage->rules);
+    *stage = (exn_stage){0};
+}
 
 void exn_runner_destroy(exn_runner *runner) {
     if (!runner) return;
     exn_context *ctx = runner->ctx;
-    if (runner->exec) exn_exec_destroy(runner->exec);
-    if (runner->plan) exn_plan_destroy(runner->plan);
+    exn_stage_destroy(&runner->stage, ctx);
+    exn_stage_destroy(&runner->deep, ctx);
     if (runner->resizer) exn_resizer_destroy(runner->resizer);
-    exn_network_destroy(&runner->network, ctx);
-    exn_free(ctx, runner->rules);
+    for (size_t r = 0; r < EXN_RUNGS; r++) exn_free(ctx, runner->rules[r]);
+    exn_free(ctx, runner->input);
+    exn_free(ctx, runner->logits);
+    exn_free(ctx, runner->sinks);
     exn_free(ctx, runner);
 }
 
@@ -32,31 +32,49 @@ const char *exn_runner_error(const exn_runner *runner) {
 }
 
 /* The untouched network answers at its own temperature, not at the personal one. */
-static exn_status choose_network(exn_runner *runner, const exn_runner_options *options) {
+static exn_status build_stage(exn_stage *stage, const exn_runner *runner, exn_rung rung) {
     const exn_profile *profile = runner->profile;
-    if (options->whole_network) {
-        runner->rules[0] = (exn_exit_rule){.enabled = true, .temperature = 1.0f};
-        return exn_network_build(&runner->network, profile, 1, EXN_NETWORK_UNTOUCHED);
+    stage->rules = exn_calloc(runner->ctx, profile->exit_count, sizeof *stage->rules);
+    if (!stage->rules) return EXN_E_NOMEM;
+    if (rung == EXN_RUNG_WHOLE) {
+        stage->rules[0] = (exn_exit_rule){.enabled = true, .temperature = 1.0f};
+        EXN_TRY(exn_network_build(&stage->network, profile, 1, EXN_NETWORK_UNTOUCHED));
+    } else {
+        EXN_TRY(exn_network_build_ruled(&stage->network, profile, 1, runner->rules[rung]));
+        for (size_t i = 0; i < stage->network.exit_count; i++)
+            stage->rules[i] = runner->rules[rung][stage->network.exit[i]];
     }
-    EXN_TRY(exn_profile_rules(runner->rules, profile, options->target));
-    EXN_TRY(exn_network_build_ruled(&runner->network, profile, 1, runner->rules));
-    for (size_t i = 0; i < runner->network.exit_count; i++) runner->rules[i] = runner->rules[runner->network.exit[i]];
-    return EXN_OK;
+    const exn_plan_options options = {.kernels = &profile->model->kernels,
+                                      .threads = runner->threads,
+                                      .arithmetic = EXN_EXACT,
+                                      .outputs = stage->network.logits,
+                                      .output_count = stage->network.exit_count};
+    EXN_TRY(exn_plan_create(&stage->plan, stage->network.graph, &options));
+    return exn_exec_create(&stage->exec, runner->ctx, stage->plan);
+}
+
+exn_status exn_stage_create(exn_stage *out, const exn_runner *runner, exn_rung rung) {
+    exn_stage stage = {0};
+    const exn_status status = build_stage(&stage, runner, rung);
+    if (status == EXN_OK)
+        *out = stage;
+    else
+        exn_stage_destroy(&stage, runner->ctx);
+    return status;
 }
 
 static exn_status set_up(exn_runner *runner, const exn_runner_options *options) {
     const exn_profile *profile = runner->profile;
-    runner->rules = exn_calloc(runner->ctx, profile->exit_count, sizeof *runner->rules);
-    if (!runner->rules) return EXN_E_NOMEM;
-    EXN_TRY(choose_network(runner, options));
-    const exn_plan_options plan_options = {.kernels = &profile->model->kernels,
-                                           .threads =
-                                               options->threads ? options->threads : exn_context_threads(runner->ctx),
-                                           .arithmetic = EXN_EXACT,
-                                           .outputs = runner->network.logits,
-                                           .output_count = runner->network.exit_count};
-    EXN_TRY(exn_plan_create(&runner->plan, runner->network.graph, &plan_options));
-    EXN_TRY(exn_exec_create(&runner->exec, runner->ctx, runner->plan));
+    runner->threads = options->threads ? options->threads : exn_context_threads(runner->ctx);
+    if (!(options->audit_share >= 0 && options->audit_share <= 1))
+        return exn_fail(runner->ctx, EXN_E_INVALID, "a share of %g to audit", options->audit_share);
+    for (int r = EXN_RUNG_CASCADE; r < EXN_RUNGS; r++) {
+        runner->rules[r] = exn_calloc(runner->ctx, profile->exit_count, sizeof *runner->rules[r]);
+        if (!runner->rules[r]) return EXN_E_NOMEM;
+        EXN_TRY(exn_profile_rules(runner->rules[r], profile, options->target));
+    }
+    EXN_TRY(exn_runner_begin_watch(runner, options->target, options->whole_network ? 0 : options->audit_share));
+    EXN_TRY(exn_stage_create(&runner->stage, runner, options->whole_network ? EXN_RUNG_WHOLE : runner->bypass.rung));
     return exn_resizer_create(&runner->resizer, runner->ctx);
 }
 
@@ -77,31 +95,40 @@ exn_status exn_runner_create(exn_runner **out, const exn_profile *profile, const
     return status;
 }
 
-/* A failure of the context's is this runner's own. */
-static exn_status keep_message(exn_runner *runner, exn_status status) {
+exn_status exn_runner_keep_message(exn_runner *runner, exn_status status) {
     if (status != EXN_OK) exn_context_copy_error(runner->message, runner->ctx);
     return status;
 }
 
-/* The plan's input is filled in. */
+/* The plan's input is filled in; a run may overwrite it, so what an audit will need is kept before. */
 static exn_status answer_input(exn_runner *runner, exn_answer *answer) {
+    const exn_model *model = runner->profile->model;
+    exn_exec *exec = runner->stage.exec;
     exn_leave leave;
+    if (runner->input && exn_bypass_due(&runner->bypass, &runner->expect)) {
+        memcpy(runner->input, exn_exec_input(exec),
+               model->channels * model->height * model->width * sizeof *runner->input);
+        runner->due = true;
+    }
     const double start = exn_now();
-    exn_exec_run_exits(runner->exec, runner->rules, NULL, &leave); /* where it leaves: graph/run.c */
+    exn_exec_run_exits(exec, runner->stage.rules, NULL, &leave); /* where it leaves: graph/run.c */
+    const double spent = exn_now() - start;
+    if (runner->input) exn_bypass_answered(&runner->bypass, &runner->expect, leave.confidence);
     const exn_answer full = {.label = leave.label,
                              .confidence = leave.confidence,
-                             .exit = runner->network.exit[leave.exit],
-                             .infer_ms = 1e3 * (exn_now() - start)};
-    return keep_message(runner, exn_result_write(answer, runner->ctx, &full, sizeof full));
+                             .exit = runner->stage.network.exit[leave.exit],
+                             .infer_ms = 1e3 * spent,
+                             .audit_due = runner->due};
+    return exn_runner_keep_message(runner, exn_result_write(answer, runner->ctx, &full, sizeof full));
 }
 
 exn_status exn_runner_classify(exn_runner *runner, const exn_image *image, exn_answer *answer) {
     if (!runner) return EXN_E_INVALID;
     const exn_model *model = runner->profile->model;
     const exn_status status =
-        exn_preprocess_image(exn_exec_input(runner->exec), runner->resizer, image, &runner->profile->preprocess,
+        exn_preprocess_image(exn_exec_input(runner->stage.exec), runner->resizer, image, &runner->profile->preprocess,
                              model->height, model->width, model->channels);
-    if (status != EXN_OK) return keep_message(runner, status);
+    if (status != EXN_OK) return exn_runner_keep_message(runner, status);
     return answer_input(runner, answer);
 }
 
@@ -118,6 +145,6 @@ exn_status exn_runner_classify_tensor(exn_runner *runner, const float *chw, exn_
             snprintf(runner->message, sizeof runner->message, "input: element %zu is not finite", i);
             return EXN_E_INVALID;
         }
-    exn_exec_set_nchw(runner->exec, chw);
+    exn_exec_set_nchw(runner->stage.exec, chw);
     return answer_input(runner, answer);
 }

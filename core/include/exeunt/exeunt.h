@@ -245,6 +245,7 @@ typedef struct exn_runner_options {
     bool whole_network; /* ignore the exits: the untouched network */
     size_t threads;     /* 0: the context's */
     exn_target target;  /* EXN_E_INVALID where the profile has nothing for it */
+    double audit_share; /* of the answers to compare with the last exit's, 0 to 1; 0: none. Without early exits: none */
 } exn_runner_options;
 
 typedef struct exn_answer {
@@ -253,12 +254,33 @@ typedef struct exn_answer {
     float confidence; /* probability of the label, calibrated by the exit's temperature */
     size_t exit;      /* where the sample left */
     double infer_ms;  /* preprocessing excluded */
+    bool audit_due;   /* exn_runner_audit would compare this answer */
 } exn_answer;
 
 EXN_API exn_status exn_runner_create(exn_runner **out, const exn_profile *profile, const exn_runner_options *options);
 EXN_API exn_status exn_runner_classify(exn_runner *runner, const exn_image *image, exn_answer *answer);
 /* The same for an input that is ready for the network: float32 (channels, height, width). */
 EXN_API exn_status exn_runner_classify_tensor(exn_runner *runner, const float *chw, exn_answer *answer);
+
+/* Audits. People and cameras change: a runner with an audit share compares a few of its answers with what the last exit says.
+ * Answers that differ too often, for what personalising saw, make it step back, to the exits without an end, then to the untouched
+ * network; answers that agree again make it step forward. train/README.md draws the states. */
+typedef struct exn_watch {
+    size_t struct_size;
+    size_t rung;         /* 0: the untouched network; 1: exits, the last one behind them; 2: as the profile says */
+    size_t deepest_exit; /* where the plan ends now */
+    bool alert;          /* answers have been unsure: audits are dense for a while */
+    uint64_t inputs, audits, differing, alerts, rollbacks, advances;
+} exn_watch;
+/* Compares the latest answer that is due; without one it does nothing. May allocate and take as long as the whole network: call
+ * it when there is time. The weights behind an end are read for it, and let go again. `watch` may be NULL. On failure the
+ * runner stays as it was. */
+EXN_API exn_status exn_runner_audit(exn_runner *runner, exn_watch *watch);
+/* What was observed, as a small JSON file (replaced atomically), so that another runner of the same profile and target goes on
+ * from there; for another profile it begins anew. */
+EXN_API exn_status exn_runner_save_watch(exn_runner *runner, const char *path);
+EXN_API exn_status exn_runner_load_watch(exn_runner *runner, const char *path);
+
 EXN_API const char *exn_runner_error(const exn_runner *runner);
 EXN_API void exn_runner_destroy(exn_runner *runner);
 

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Audits: the sample that was answered early is run to the end, and the state machine in bypass.c draws the consequences. */
+#include "train/runner.h"
+
+#include "core/file.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY_BYTES 24u
+#define CASCADE_THRESHOLD 0.9f /* of an exit that only served as an end */
+
+/* ---- creation ---- */
+
+/* The cascade is the point without its end. The other target's point, if it has none, says from which confidence on that exit may
+ * take a sample. */
+static exn_policy without_end(const exn_policy *point, const exn_policy *keep, size_t exits) {
+    exn_policy cascade = *point;
+    for (size_t i = 0; i + 1 < exits; i++) {
+        if (!cascade.enabled[i] || cascade.threshold[i] > 0) continue;
+        const bool known = keep->judged && keep->enabled[i] && keep->threshold[i] > 0;
+        cascade.threshold[i] = known ? keep->threshold[i] : CASCADE_THRESHOLD;
+    }
+    return cascade;
+}
+
+static void write_rules(exn_exit_rule *out, const exn_profile *profile, const exn_policy *p) {
+    for (size_t i = 0; i < profile->exit_count; i++)
+        out[i] = (exn_exit_rule){
+            .enabled = p->enabled[i], .temperature = profile->exits[i].rule.temperature, .threshold = p->threshold[i]};
+}
+
+exn_status exn_runner_begin_watch(exn_runner *runner, exn_target target, double share) {
+    const exn_profile *profile = runner->profile;
+    const size_t exits = profile->exit_count, classes = profile->class_count;
+    const exn_policy *point = &profile->point[(target ? target : profile->target) - 1];
+    runner->expect = (exn_bypass_plan){.top = EXN_RUNG_CUT};
+    runner->bypass = exn_bypass_begin(&runner->expect);
+    if (!(share > 0) || !point->judged) return EXN_OK;
+    const exn_policy cascade = without_end(point, &profile->point[EXN_TARGET_KEEP - 1], exits);
+    runner->expect = exn_bypass_expect(point, &cascade, exits, share, profile->seed);
+    runner->bypass = exn_bypass_begin(&runner->expect);
+    write_rules(runner->rules[EXN_RUNG_CASCADE], profile, &cascade);
+    const exn_model *model = profile->model;
+    runner->input = exn_calloc(runner->ctx, model->channels * model->height * model->width, sizeof *runner->input);
+    runner->logits = exn_calloc(runner->ctx, exits * classes, sizeof *runner->logits);
+    runner->sinks = exn_calloc(runner->ctx, exits, sizeof *runner->sinks);
+    return runner->input && runner->logits && runner->sinks ? EXN_OK : EXN_E_NOMEM;
+}
+
+/* ---- one audit ---- */
+
+/* Every exit of either rung, none of which lets nothing pass. */
+static exn_status make_deep(exn_runner *runner) {
+    exn_exit_rule *all = exn_calloc(runner->ctx, runner->profile->exit_count, sizeof *all);
+    if (!all) return EXN_E_NOMEM;
+    for (size_t i = 0; i < runner->profile->exit_count; i++) {
+        all[i] = runner->rules[EXN_RUNG_CUT][i];
+        all[i].enabled |= runner->rules[EXN_RUNG_CASCADE][i].enabled;
+        all[i].threshold = 1;
+    }
+    exn_exit_rule *const cut = runner->rules[EXN_RUNG_CUT];
+    runner->rules[EXN_RUNG_CUT] = all;
+    const exn_status status = exn_stage_create(&runner->deep, runner, EXN_RUNG_CUT);
+    runner->rules[EXN_RUNG_CUT] = cut;
+    exn_free(runner->ctx, all);
+    for (size_t i = 0; status == EXN_OK && i < runner->deep.network.exit_count; i++)
+        runner->sinks[i] = runner->logits + i * runner->profile->class_count;
+    return status;
+}
+
+/* What a rung would have answered, from the logits of the deep network. */
+static size_t answer_of(const exn_runner *runner, exn_rung rung) {
+    const exn_network *network = &runner->deep.network;
+    const size_t classes = runner->profile->class_count;
+    size_t label = 0;
+    for (size_t i = 0; i < network->exit_count; i++) {
+        const exn_exit_rule *rule = &runner->rules[rung][network->exit[i]];
+        const bool last = i + 1 == network->exit_count;
+        if (!rule->enabled && !last) continue;
+        const float confidence = exn_confidence(&label, &runner->profile->model->kernels, runner->logits + i * classes,
+                                                classes, rule->temperature);
+        if (last || confidence >= rule->threshold) break;
+    }
+    return label;
+}
+
+static exn_status look_deeper(bool differs[EXN_RUNGS], exn_runner *runner) {
+    const exn_model *model = runner->profile->model;
+    const size_t classes = runner->profile->class_count;
+    if (!runner->deep.exec) EXN_TRY(make_deep(runner));
+    memcpy(exn_exec_input(runner->deep.exec), runner->input,
+           model->channels * model->height * model->width * sizeof *runner->input);
+    exn_exec_run(runner->deep.exec, runner->sinks);
+    const float *row = runner->logits + (runner->deep.network.exit_count - 1) * classes;
+    size_t last = 0;
+    for (size_t c = 1; c < classes; c++)
+        if (row[c] > row[last]) last = c;
+    differs[EXN_RUNG_WHOLE] = false;
+    for (int r = EXN_RUNG_CASCADE; r < EXN_RUNGS; r++) differs[r] = answer_of(runner, (exn_rung)r) != last;
+    return EXN_OK;
+}
+
+/* The old plan stays where the new one cannot be made. */
+static exn_status move_to(exn_runner *runner, const exn_bypass *next) {
+    exn_stage stage;
+    if (next->rung != runner->bypass.rung) {
+        EXN_TRY(exn_stage_create(&stage, runner, next->rung));
+        exn_stage_destroy(&runner->stage, runner->ctx);
+        runner->stage = stage;
+    }
+    runner->bypass = *next;
+    return EXN_OK;
+}
+
+static exn_status audit(exn_runner *runner) {
+    bool differs[EXN_RUNGS];
+    exn_bypass next = runner->bypass;
+    EXN_TRY(look_deeper(differs, runner));
+    exn_bypass_audited(&next, &runner->expect, differs);
+    EXN_TRY(move_to(runner, &next));
+    runner->due = false;
+    if (runner->bypass.rung == EXN_RUNG_CUT && !runner->bypass.alert) exn_stage_destroy(&runner->deep, runner->ctx);
+    return EXN_OK;
+}
+
+exn_status exn_runner_audit(exn_runner *runner, exn_watch *watch) {
+    if (!runner) return EXN_E_INVALID;
+    if (runner->due) {
+        const exn_status status = audit(runner);
+        if (status != EXN_OK) return exn_runner_keep_message(runner, status);
+    }
+    const exn_network *network = &runner->stage.network;
+    const exn_bypass *b = &runner->bypass;
+    const exn_watch full = {.rung = (size_t)b->rung,
+                            .deepest_exit = network->exit[network->exit_count - 1],
+                            .alert = b->alert > 0,
+                            .inputs = b->inputs,
+                            .audits = b->audits,
+                            .differing = b->differing,
+                            .alerts = b->alerts,
+                            .rollbacks = b->rollbacks,
+                            .advances = b->advances};
+    return watch ? exn_runner_keep_message(runner, exn_result_write(watch, runner->ctx, &full, sizeof full)) : EXN_OK;
+}
+
+/* ---- the state between two runners ---- */
+
+/* Another person, another training or another target begins anew. */
+static void make_key(char key[KEY_BYTES], const exn_runner *runner) {
+    const exn_profile *profile = runner->profile;
+    uint64_t hash = 0;
+    for (size_t i = 0; i < profile->exit_count; i++) {
+        const exn_exit_rule *rule = &runner->rules[EXN_RUNG_CUT][i];
+        const float numbers[3] = {rule->enabled ? 1.0f : 0.0f, rule->temperature, rule->threshold};
+        exn_shape shape;
+        const size_t count = exn_head_tensor_shape(&shape, &profile->exits[i].head, EXN_HEAD_FC_WEIGHT);
+        hash = exn_hash64(numbers, sizeof numbers, hash);
+        hash = exn_hash64(profile->exits[i].head.tensor[EXN_HEAD_FC_WEIGHT], count * sizeof(float), hash);
+    }
+    snprintf(key, KEY_BYTES, "%016" PRIx64, hash);
+}
+
+static exn_status save(const exn_runner *runner, const char *path) {
+    char key[KEY_BYTES], *text;
+    exn_writer *writer;
+    make_key(key, runner);
+    if (!exn_bypass_write(&text, &runner->bypass, key)) return EXN_E_NOMEM;
+    exn_status status = exn_writer_open(&writer, runner->ctx, path);
+    if (status == EXN_OK) {
+        status = exn_writer_append(writer, text, strlen(text));
+        if (status == EXN_OK)
+            status = exn_writer_commit(writer);
+        else
+            exn_writer_discard(writer);
+    }
+    free(text);
+    return status;
+}
+
+exn_status exn_runner_save_watch(exn_runner *runner, const char *path) {
+    if (!runner || !path) return EXN_E_INVALID;
+    return exn_runner_keep_message(runner, save(runner, path));
+}
+
+static exn_status load(exn_runner *runner, const char *path) {
+    char key[KEY_BYTES];
+    exn_mapping file;
+    exn_bypass next;
+    make_key(key, runner);
+    EXN_TRY(exn_mapping_open(&file, runner->ctx, path));
+    const bool good =
+        exn_bypass_read(&next, &runner->expect, key, file.size ? (const char *)file.bytes : "", file.size);
+    exn_mapping_close(&file);
+    if (!good) return exn_fail(runner->ctx, EXN_E_FORMAT, "%s: not what a runner watched", path);
+    return move_to(runner, &next);
+}
+
+exn_status exn_runner_load_watch(exn_runner *runner, const char *path) {
+    if (!runner || !path) return EXN_E_INVALID;
+    if (!runner->input) return EXN_OK; /* nothing is audited */
+    return exn_runner_keep_message(runner, load(runner, path));
+}
