@@ -9,26 +9,12 @@
 
 #include "core/file.h"
 #include "tools/personalise.h"
+#include "tools/stop.h"
 #include "train/trainer.h"
 
 /* Fewer held-out samples say little, and are worth more as lessons. */
 enum { HELD_OUT_LEAST = 20 };
 static const double holdout_default = 0.2;
-
-static volatile sig_atomic_t stop_asked;
-
-static void ask_to_stop(int number) {
-    (void)number;
-    stop_asked = 1;
-}
-
-/* The first signal pauses, a second one kills. */
-static void catch_signals(bool on) {
-    struct sigaction action = {.sa_handler = on ? ask_to_stop : SIG_DFL, .sa_flags = on ? (int)SA_RESETHAND : 0};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 static void release(exn_job *job) {
     json_decref(job->photos);
@@ -138,7 +124,7 @@ static void note_photo(json_t *photos, exn_dataset *data, size_t index, int64_t 
 
 static exn_status add_all(exn_job *job, exn_dataset *data, const bool *held, bool labels, exn_meter *meter) {
     for (size_t i = 0; i < exn_dataset_count(data); i++) {
-        if (stop_asked) return EXN_PAUSED;
+        if (exn_stop_asked) return EXN_PAUSED;
         if (held != NULL && held[i]) continue;
         const int64_t label = labels ? exn_dataset_label(data, i) : EXN_UNLABELLED;
         const exn_status status = add_sample(job, data, i, label);
@@ -174,7 +160,7 @@ static bool watch(void *user, const exn_progress *progress) {
     watching *w = user;
     if (progress->phase == EXN_PHASE_TRAIN && progress->done > w->job->steps) w->job->steps = progress->done;
     exn_meter_show(&w->meter, progress->done, progress->total);
-    return !stop_asked;
+    return !exn_stop_asked;
 }
 
 static exn_status train(exn_job *job) {
@@ -205,7 +191,7 @@ static exn_status personalise(exn_job *job) {
     EXN_TRY(train(job));
     if (job->dump != NULL) EXN_TRY(exn_job_dump(job));
     EXN_TRY(exn_profile_save(job->person.profile, job->path));
-    catch_signals(false); /* the work is safe: from here on a signal just ends the program */
+    exn_stop_catch(false); /* the work is safe: from here on a signal just ends the program */
     exn_trainer_destroy(job->trainer);
     job->trainer = NULL;
     if (!job->keep_cache) unlink(job->cache);
@@ -216,8 +202,8 @@ static exn_status personalise(exn_job *job) {
 
 static exn_status run(exn_tool *tool) {
     exn_job job = {.tool = tool, .path = tool->args->operands[0], .before = json_null(), .after = json_null()};
-    catch_signals(true);
-    tool->stop = &stop_asked;
+    exn_stop_catch(true);
+    tool->stop = &exn_stop_asked;
     const exn_status status = personalise(&job);
     if (status == EXN_PAUSED) fprintf(stderr, "exeunt: paused; the same command with --resume goes on\n");
     release(&job);

@@ -53,25 +53,33 @@ static exn_status open_source(exn_dataset *data, const char *path) {
     }
     if (!S_ISDIR(info.st_mode)) return exn_dataset_from_arrays(data, path, NULL);
     EXN_TRY(exn_dataset_from_folder(data, path));
-    return data->count > 0 ? EXN_OK : open_pair_in(data, path);
+    return data->count > 0 || data->skipped > 0 ? EXN_OK : open_pair_in(data, path);
 }
 
-exn_status exn_dataset_open(exn_dataset **out, exn_context *ctx, const char *path, const char *const *names,
-                            size_t class_count) {
+exn_status exn_dataset_open_wished(exn_dataset **out, exn_context *ctx, const char *path,
+                                   const exn_dataset_wish *wish) {
     exn_dataset *data = exn_calloc(ctx, 1, sizeof *data);
     if (data == NULL) return EXN_E_NOMEM;
     data->ctx = ctx;
-    data->names = names;
-    data->class_count = class_count;
+    data->names = wish->names;
+    data->class_count = wish->class_count;
+    data->skip_unknown = wish->skip_unknown;
     data->path = exn_strdup(ctx, path);
     exn_status status = data->path == NULL ? EXN_E_NOMEM : open_source(data, path);
-    if (status == EXN_OK && data->count == 0) status = exn_fail(ctx, EXN_E_INVALID, "%s: holds no samples", path);
+    if (status == EXN_OK && data->count == 0 && data->skipped == 0)
+        status = exn_fail(ctx, EXN_E_INVALID, "%s: holds no samples", path);
     if (status != EXN_OK) {
         exn_dataset_close(data);
         return status;
     }
     *out = data;
     return EXN_OK;
+}
+
+exn_status exn_dataset_open(exn_dataset **out, exn_context *ctx, const char *path, const char *const *names,
+                            size_t class_count) {
+    const exn_dataset_wish wish = {.names = names, .class_count = class_count};
+    return exn_dataset_open_wished(out, ctx, path, &wish);
 }
 
 void exn_dataset_close(exn_dataset *data) {
@@ -85,6 +93,10 @@ void exn_dataset_close(exn_dataset *data) {
     exn_free(data->ctx, data->label_text);
     exn_free(data->ctx, data->path);
     exn_free(data->ctx, data);
+}
+
+size_t exn_dataset_skipped(const exn_dataset *data) {
+    return data->skipped;
 }
 
 size_t exn_dataset_count(const exn_dataset *data) {

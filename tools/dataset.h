@@ -17,6 +17,13 @@ typedef struct exn_dataset exn_dataset;
  * "1", ...) and there are as many sub-folders as classes, their byte order counts. */
 exn_status exn_dataset_open(exn_dataset **out, exn_context *ctx, const char *path, const char *const *names,
                             size_t class_count);
+typedef struct exn_dataset_wish {
+    const char *const *names;
+    size_t class_count;
+    bool skip_unknown; /* folders that are no class are left out with a warning, and all of them may be */
+} exn_dataset_wish;
+exn_status exn_dataset_open_wished(exn_dataset **out, exn_context *ctx, const char *path, const exn_dataset_wish *wish);
+size_t exn_dataset_skipped(const exn_dataset *data); /* photos in folders left out */
 void exn_dataset_close(exn_dataset *data);
 size_t exn_dataset_count(const exn_dataset *data);
 size_t exn_dataset_labelled(const exn_dataset *data); /* samples with a label */

@@ -147,6 +147,33 @@ static exn_status keep_folders(char **names, size_t *count, exn_context *ctx, co
     return status;
 }
 
+static exn_status count_photos(size_t *out, exn_context *ctx, const char *folder) {
+    char **names = NULL;
+    size_t count = 0;
+    EXN_TRY(exn_dataset_list(&names, &count, ctx, folder));
+    for (size_t i = 0; i < count; i++) *out += is_photo(names[i]);
+    exn_dataset_free_names(ctx, names, count);
+    return EXN_OK;
+}
+
+/* A folder that is no class: the end, unless such were to be left out. */
+static exn_status refuse(exn_dataset *data, exn_status status, const char *folder) {
+    if (!data->skip_unknown || status != EXN_E_INVALID) return status;
+    exn_log(data->ctx, EXN_LOG_WARNING, "skipped: %s", exn_context_error(data->ctx));
+    return count_photos(&data->skipped, data->ctx, folder);
+}
+
+static exn_status add_class(filling *to, const char *path, char **folders, size_t index, size_t count) {
+    exn_dataset *data = to->data;
+    int64_t label = 0;
+    char *full = exn_dataset_join(data->ctx, path, folders[index]);
+    if (full == NULL) return EXN_E_NOMEM;
+    const exn_status known = find_label(&label, data, path, folders[index], index, count);
+    const exn_status status = known == EXN_OK ? add_photos(to, full, label) : refuse(data, known, full);
+    exn_free(data->ctx, full);
+    return status;
+}
+
 exn_status exn_dataset_from_folder(exn_dataset *data, const char *path) {
     char **folders = NULL;
     size_t count = 0;
@@ -154,13 +181,7 @@ exn_status exn_dataset_from_folder(exn_dataset *data, const char *path) {
     exn_status status = keep_folders(folders, &count, data->ctx, path);
     filling to = {.data = data};
     if (status == EXN_OK && count == 0) status = add_photos(&to, path, EXN_UNLABELLED);
-    for (size_t i = 0; i < count && status == EXN_OK; i++) {
-        int64_t label = 0;
-        status = find_label(&label, data, path, folders[i], i, count);
-        char *full = status == EXN_OK ? exn_dataset_join(data->ctx, path, folders[i]) : NULL;
-        if (status == EXN_OK) status = full == NULL ? EXN_E_NOMEM : add_photos(&to, full, label);
-        exn_free(data->ctx, full);
-    }
+    for (size_t i = 0; i < count && status == EXN_OK; i++) status = add_class(&to, path, folders, i, count);
     exn_dataset_free_names(data->ctx, folders, count);
     return status;
 }

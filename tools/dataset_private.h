@@ -12,7 +12,8 @@ struct exn_dataset {
     char *path; /* as given */
     const char *const *names;
     size_t class_count;
-    size_t count;
+    bool skip_unknown;
+    size_t count, skipped;
     int64_t *labels; /* NULL: all unlabelled */
     /* One of three sources: */
     char **files;      /* photos */

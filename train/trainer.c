@@ -168,16 +168,32 @@ static exn_status extract(size_t *record, exn_trainer *trainer, const exn_conten
     return exn_cache_append(record, trainer->cache, content, trainer->record);
 }
 
+exn_status exn_trainer_gather(size_t *record, exn_content *content, exn_trainer *trainer) {
+    *content = exn_content_of(trainer->input, trainer->input_count);
+    *record = exn_cache_find(trainer->cache, content);
+    return *record == EXN_CACHE_MISSING ? extract(record, trainer, content) : EXN_OK;
+}
+
 /* trainer->input is filled in. A session under way was made of fewer samples: it is void. */
 static exn_status add_input(exn_trainer *trainer, int64_t label) {
-    exn_sample sample = {.content = exn_content_of(trainer->input, trainer->input_count), .label = label};
+    exn_sample sample = {.label = label};
     EXN_TRY(exn_grow(trainer->ctx, (void **)&trainer->samples, &trainer->sample_capacity, trainer->sample_count + 1,
                      sizeof *trainer->samples));
-    sample.record = exn_cache_find(trainer->cache, &sample.content);
-    if (sample.record == EXN_CACHE_MISSING) EXN_TRY(extract(&sample.record, trainer, &sample.content));
+    EXN_TRY(exn_trainer_gather(&sample.record, &sample.content, trainer));
     trainer->samples[trainer->sample_count++] = sample;
     exn_session_destroy(trainer->session);
     trainer->session = NULL;
+    return EXN_OK;
+}
+
+exn_status exn_trainer_load_tensor(exn_trainer *trainer, const float *chw) {
+    const exn_model *model = trainer->profile->model;
+    const size_t pixels = model->height * model->width, channels = model->channels;
+    if (!chw) return exn_fail(trainer->ctx, EXN_E_INVALID, "input: chw is NULL");
+    for (size_t i = 0; i < trainer->input_count; i++) {
+        if (!isfinite(chw[i])) return exn_fail(trainer->ctx, EXN_E_INVALID, "input: element %zu is not finite", i);
+        trainer->input[i % pixels * channels + i / pixels] = chw[i];
+    }
     return EXN_OK;
 }
 
@@ -192,14 +208,8 @@ exn_status exn_trainer_add(exn_trainer *trainer, const exn_image *image, int64_t
 
 exn_status exn_trainer_add_tensor(exn_trainer *trainer, const float *chw, int64_t label) {
     if (!trainer) return EXN_E_INVALID;
-    if (!chw) return exn_fail(trainer->ctx, EXN_E_INVALID, "exn_trainer_add_tensor: chw is NULL");
-    const exn_model *model = trainer->profile->model;
-    const size_t pixels = model->height * model->width, channels = model->channels;
     EXN_TRY(check_label(trainer, label));
-    for (size_t i = 0; i < trainer->input_count; i++) {
-        if (!isfinite(chw[i])) return exn_fail(trainer->ctx, EXN_E_INVALID, "input: element %zu is not finite", i);
-        trainer->input[i % pixels * channels + i / pixels] = chw[i];
-    }
+    EXN_TRY(exn_trainer_load_tensor(trainer, chw));
     return add_input(trainer, label);
 }
 

@@ -41,6 +41,11 @@ struct exn_trainer {
     exn_held_out held_out; /* of the last run that finished, where kept */
 };
 
+/* Copies a tensor (channels, height, width) into trainer->input; EXN_E_INVALID unless all of it is finite. */
+exn_status exn_trainer_load_tensor(exn_trainer *trainer, const float *chw);
+/* The record of what trainer->input holds, extracted now if the cache does not have it yet. */
+exn_status exn_trainer_gather(size_t *record, exn_content *content, exn_trainer *trainer);
+
 /* Everything that a run works on; made of the samples as they are. Fewer than one sample: EXN_E_INVALID. */
 exn_status exn_session_create(exn_session **out, exn_trainer *trainer);
 void exn_session_destroy(exn_session *session);

@@ -2,7 +2,7 @@
  *
  * Exeunt: personalised early exits for pretrained CNNs.
  *
- * Read from top to bottom: context, image, model, profile, trainer, runner. The whole way of the data:
+ * Read from top to bottom: context, image, model, profile, trainer, pretrainer, runner. The whole way of the data:
  *
  *     exn_context_create(&ctx, NULL);                        NULL: defaults, everywhere
  *     exn_model_open(&net, ctx, "network.onnx", NULL);       weights stay in the mapped file until packed
@@ -235,6 +235,37 @@ EXN_API exn_status exn_trainer_get_estimate(exn_trainer_estimate *out, const exn
 /* Trains, judges and decides; changes the profile only when it returns EXN_OK. */
 EXN_API exn_status exn_trainer_run(exn_trainer *trainer, exn_progress_fn *progress, void *user);
 EXN_API void exn_trainer_destroy(exn_trainer *trainer);
+
+/* ---- Pretrainer: teaches a profile's exits general data, before anybody's own photos. The result ships with a network:
+ * personal training starts from it. The backbone stays frozen; the exits learn from labels and from the network's own
+ * classifier (distillation). ---- */
+typedef struct exn_pretrainer exn_pretrainer;
+#define EXN_UNGROUPED SIZE_MAX
+
+typedef struct exn_pretrainer_options {
+    size_t struct_size;
+    double time_budget_s; /* 0: none. Of training, honoured within one step; what is not trained by then stays fresh */
+    const char *cache_path; /* feature cache on disk, reused if it fits; NULL: in memory */
+    uint64_t seed;          /* 0: the profile's */
+    bool refit;             /* also fit the network's own classifier anew, on the frozen features */
+    size_t epochs;          /* 0: 8 */
+    bool single_view;       /* no augmented second view: half the time and cache */
+} exn_pretrainer_options;
+
+EXN_API exn_status exn_pretrainer_create(exn_pretrainer **out, exn_profile *profile,
+                                         const exn_pretrainer_options *options);
+/* The image passes the frozen backbone now, and so does a second view of it: cropped, mirrored, lit at random, as its content
+ * and the seed say. label: 0 .. classes-1. group: samples of one group (a person, say) are judged only by exits that saw none of
+ * it; EXN_UNGROUPED for all: near twins are found and kept together. The result does not depend on the order of the calls. */
+EXN_API exn_status exn_pretrainer_add(exn_pretrainer *pretrainer, const exn_image *image, int64_t label, size_t group);
+/* The same for an input that is ready for the network, which gets no second view: float32 (channels, height, width), finite. */
+EXN_API exn_status exn_pretrainer_add_tensor(exn_pretrainer *pretrainer, const float *chw, int64_t label, size_t group);
+/* Bytes that the feature cache will hold for so many images. */
+EXN_API size_t exn_pretrainer_cache_bytes(const exn_pretrainer *pretrainer, size_t images);
+/* Trains every exit on all samples, then again fold by fold for figures and temperatures that no exit knew the samples of.
+ * Changes the profile only when it returns EXN_OK; exits stay disabled. EXN_PAUSED: call again to go on. */
+EXN_API exn_status exn_pretrainer_run(exn_pretrainer *pretrainer, exn_progress_fn *progress, void *user);
+EXN_API void exn_pretrainer_destroy(exn_pretrainer *pretrainer);
 
 /* ---- Runner: classifies, and leaves at the first exit that is sure enough. After creation only the buffers for resizing
  * images grow, up to the largest image seen. ---- */

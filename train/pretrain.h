@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Pretraining from the inside: general photos gathered, heads trained on all of them and, fold by fold, without some.
+ *
+ * Jobs, in this order, so that a time budget first gives heads and then figures: for the last exit, then for the early ones
+ * from the deepest up, one fit with all photos; then the same for each fold without its photos. The last exit is fitted on all
+ * only where asked for (refit); its folds tell how sure a classifier may be of photos that it was not fitted to.
+ *
+ * What stays until exn_pretrainer_destroy, for replaying personalisation on general people: photo, fold_head, held_out. */
+#ifndef EXN_TRAIN_PRETRAIN_H
+#define EXN_TRAIN_PRETRAIN_H
+
+#include "train/trainer.h"
+
+typedef struct exn_general_photo {
+    exn_content content;
+    int64_t label;
+    size_t record; /* in trainer->cache: logits of the network, then every exit's prefix */
+    size_t second; /* the second view's; EXN_CACHE_MISSING: none */
+    size_t group;  /* as given; once settled: least index of the photos of the same person, or of near twins */
+    size_t fold;   /* once settled */
+} exn_general_photo;
+
+struct exn_pretrainer {
+    exn_context *ctx;
+    exn_profile *profile;
+    exn_trainer *trainer; /* extraction, cache, kernels, pool; it has no samples of its own */
+    double time_budget_s, used_s;
+    uint64_t seed;
+    size_t epochs;
+    bool refit, single_view;
+    exn_general_photo *photo; /* ascending content once settled, without duplicates */
+    size_t photo_count, photo_capacity;
+    size_t exits, classes, folds;
+    exn_head *general;   /* [exits]: trained on all; kind AUTO where not done */
+    exn_head *fold_head; /* [folds][exits]: trained without the fold's photos; kind AUTO where not done */
+    float *held_out;     /* [exits][photos][classes]: logits of clean views by the fold that had not seen them */
+    /* The jobs under way; NULL and zero between runs. */
+    size_t *record;       /* [samples]: of all views of the job's photos */
+    float *target, *soft; /* [samples][classes] */
+    size_t job, jobs;     /* jobs: (folds + 1) * exits */
+    exn_fit *fit;
+    exn_head work;
+    size_t steps_done, steps_total;
+    bool begun;
+};
+
+/* Settles the photos, divides them into folds, takes memory. */
+exn_status exn_pretrain_begin(exn_pretrainer *pretrainer);
+/* One step of training; *finished: nothing is left to train. */
+exn_status exn_pretrain_step(bool *finished, exn_pretrainer *pretrainer);
+/* What a run holds beside photos and heads. */
+void exn_pretrain_end(exn_pretrainer *pretrainer);
+/* Temperatures and figures from held_out, and heads and all into the profile. */
+exn_status exn_pretrain_finish(exn_pretrainer *pretrainer);
+
+#endif
