@@ -2,6 +2,8 @@
  * Heads as tensors: their shapes, their memory, and the one that starts from the network's own classifier. */
 #include "graph/head.h"
 
+#define LARGE_SIDE 48u
+
 const char *const exn_head_kind_names[EXN_HEAD_KINDS] = {
     [EXN_HEAD_AUTO] = "auto", [EXN_HEAD_LINEAR] = "linear",         [EXN_HEAD_POOLED] = "pooled",
     [EXN_HEAD_CONV] = "conv", [EXN_HEAD_CLASSIFIER] = "classifier", [EXN_HEAD_CONV2] = "conv2"};
@@ -30,10 +32,15 @@ static size_t at_most(size_t size, size_t limit) {
 }
 
 size_t exn_head_prefix_shape(size_t *h, size_t *w, size_t *c, const exn_head *head) {
-    const bool whole = exn_head_stages(head->kind) > 0;
     *c = head->c;
-    *h = whole ? head->h : at_most(head->h, exn_head_grid(head->kind));
-    *w = whole ? head->w : at_most(head->w, exn_head_grid(head->kind));
+    *h = head->h;
+    *w = head->w;
+    if (exn_head_stages(head->kind)) { /* early maps are large and say little a pixel */
+        for (; at_most(*h, *w) >= LARGE_SIDE; *h /= 2) *w /= 2;
+    } else {
+        *h = at_most(*h, exn_head_grid(head->kind));
+        *w = at_most(*w, exn_head_grid(head->kind));
+    }
     return *h * *w * *c;
 }
 
@@ -42,7 +49,8 @@ size_t exn_head_stages(exn_head_kind kind) {
 }
 
 exn_head_stage exn_head_stage_at(const exn_head *head, size_t i) {
-    exn_head_stage stage = {.c = head->c, .oh = head->h, .ow = head->w};
+    exn_head_stage stage = {0};
+    exn_head_prefix_shape(&stage.oh, &stage.ow, &stage.c, head);
     for (size_t at = 0; at <= i; at++) {
         stage.h = stage.oh;
         stage.w = stage.ow;

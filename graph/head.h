@@ -3,9 +3,10 @@
  *
  *   linear      prefix: global average pool -> (c)            standardise, FC
  *   pooled      prefix: adaptive 4x4 average pool -> (c,4,4)  standardise, FC   (smaller maps keep their size)
- *   conv        prefix: none (c,h,w)   one stage: depthwise 3x3 (stride 2, or 1 where min(h,w) < 14), 1x1 to 64,
- *                                      BatchNorm, ReLU; adaptive 4x4 average pool, standardise, FC
- *   conv2       prefix: none (c,h,w)   two such stages, to 128 and to 256 channels; adaptive 3x3 average pool, standardise, FC
+ *   conv        prefix: maps of 48 pixels and more are halved until they have fewer, by averages -> (c,h,w)
+ *               one stage: depthwise 3x3 (stride 2, or 1 where min(h,w) < 14), 1x1 to 64, BatchNorm, ReLU; adaptive 4x4 average
+ *               pool, standardise, FC
+ *   conv2       prefix: as conv           two such stages, to 128 and to 256 channels; adaptive 3x3 average pool, standardise, FC
  *   classifier  prefix: the classifier's own input (c)        FC whose start is the network's own
  *
  * AUTO is a wish, never a head's kind. To add a kind, see README.md.

@@ -43,33 +43,23 @@ static exn_status append_global_pool(exn_value_id *out, exn_graph *graph, exn_va
     return append_flatten(out, graph, pooled);
 }
 
-/* Adaptive average pooling to at most grid x grid; a map that small already stays as it is. */
-static exn_status append_grid_pool(exn_value_id *out, exn_graph *graph, exn_value_id x, size_t grid) {
+/* Adaptive average pooling to oh x ow; a map of that size stays as it is. */
+static exn_status append_pool(exn_value_id *out, exn_graph *graph, exn_value_id x, size_t oh, size_t ow) {
     const exn_shape *shape = &graph->values[x].shape;
-    const size_t h = shape->dim[2], w = shape->dim[3];
     *out = x;
-    if (h <= grid && w <= grid) return EXN_OK;
+    if (shape->dim[2] == oh && shape->dim[3] == ow) return EXN_OK;
     exn_attrs attrs = exn_attrs_default();
     attrs.adaptive = true;
-    const exn_shape pooled = map_shape(graph, x, shape->dim[1], h < grid ? h : grid, w < grid ? w : grid);
+    const exn_shape pooled = map_shape(graph, x, shape->dim[1], oh, ow);
     return exn_graph_node(out, graph, EXN_OP_AveragePool, NULL, &x, 1, &attrs, &pooled);
 }
 
 static exn_status append_prefix(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head) {
-    switch (head->kind) {
-    case EXN_HEAD_LINEAR:
-    case EXN_HEAD_CLASSIFIER:
-        return append_global_pool(out, graph, x);
-    case EXN_HEAD_POOLED:
-        return append_grid_pool(out, graph, x, exn_head_grid(head->kind));
-    case EXN_HEAD_CONV:
-    case EXN_HEAD_CONV2:
-        *out = x;
-        return EXN_OK;
-    case EXN_HEAD_AUTO:
-        break;
-    }
-    return exn_fail(graph->ctx, EXN_E_INVALID, "head: its kind is not decided");
+    size_t h, w, c;
+    if (head->kind == EXN_HEAD_AUTO) return exn_fail(graph->ctx, EXN_E_INVALID, "head: its kind is not decided");
+    if (!exn_head_keeps_map(head->kind)) return append_global_pool(out, graph, x);
+    exn_head_prefix_shape(&h, &w, &c, head);
+    return append_pool(out, graph, x, h, w);
 }
 
 static exn_status append_depthwise(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head,
@@ -164,7 +154,11 @@ exn_status exn_head_append_features(exn_value_id *features, exn_graph *graph, ex
         EXN_TRY(append_depthwise(&x, graph, x, head, &stage));
         EXN_TRY(append_pointwise(&x, graph, x, head, &stage));
     }
-    if (stages) EXN_TRY(append_grid_pool(&x, graph, x, exn_head_grid(head->kind)));
+    if (stages) {
+        const exn_shape *shape = &graph->values[x].shape;
+        const size_t grid = exn_head_grid(head->kind), oh = shape->dim[2], ow = shape->dim[3];
+        EXN_TRY(append_pool(&x, graph, x, oh < grid ? oh : grid, ow < grid ? ow : grid));
+    }
     return append_flatten(features, graph, x);
 }
 

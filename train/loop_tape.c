@@ -146,8 +146,9 @@ static exn_status push_loss(exn_fit *fit, exn_var z) {
 }
 
 exn_status exn_fit_record(exn_fit *fit) {
-    const exn_head *head = fit->head;
-    exn_shape shape = fit->whole ? exn_shape_of(4, (const size_t[]){fit->batch, head->h, head->w, head->c})
+    size_t h, w, c;
+    exn_head_prefix_shape(&h, &w, &c, fit->head);
+    exn_shape shape = fit->whole ? exn_shape_of(4, (const size_t[]){fit->batch, h, w, c})
                                  : exn_shape_of(2, (const size_t[]){fit->batch, fit->row});
     exn_var features, weight, bias, z;
     EXN_TRY(exn_tape_variable(&fit->x, fit->tape, EXN_VAR_INPUT, &shape));

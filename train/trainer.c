@@ -79,8 +79,7 @@ static exn_status make_key(char key[EXN_HASH_TEXT_BYTES], const exn_trainer *tra
     size_t used =
         (size_t)snprintf(text, length, "%s %s", profile->model->hash, trainer->kernels->fused ? "fused" : "rounded");
     for (size_t i = 0; i < profile->exit_count; i++)
-        used += (size_t)snprintf(text + used, length - used, "\n%d %s", (int)profile->exits[i].head.kind,
-                                 profile->exits[i].tap);
+        used += (size_t)snprintf(text + used, length - used, "\n%zu %s", trainer->first[i], profile->exits[i].tap);
     exn_hash_text(key, text, used);
     exn_free(ctx, text);
     return EXN_OK;

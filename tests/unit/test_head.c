@@ -62,6 +62,11 @@ static double *conv_map(const exn_head *head, const double *map, const exn_head_
 static void define_logits(double *logits, const exn_head *head, const double *map) {
     size_t h = head->h, w = head->w, c = head->c;
     double *convolved = NULL;
+    if (exn_head_stages(head->kind) && h >= 48 && w >= 48) {
+        map = convolved = pool_map(map, h, w, c, h / 2, w / 2);
+        h /= 2;
+        w /= 2;
+    }
     for (size_t i = 0; i < exn_head_stages(head->kind); i++) {
         const exn_head_stage stage = exn_head_stage_at(head, i);
         double *next = conv_map(head, map, &stage);
@@ -139,6 +144,7 @@ static void check_head(exn_context *ctx, exn_head_kind kind, size_t h, size_t w)
 START_TEST(folded_heads_compute_their_definition) {
     exn_context *ctx = unit_context();
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        check_head(ctx, kinds[k], 50, 51); /* halved first */
         check_head(ctx, kinds[k], 14, 15); /* stride 2 */
         check_head(ctx, kinds[k], 7, 7);
         check_head(ctx, kinds[k], 4, 3); /* smaller than the grid */
