@@ -5,8 +5,10 @@
 #include <math.h>
 
 #define TAP_CHANNELS_MIN 8u
-#define PLACE_FROM 0.15
-#define PLACE_TO 0.90
+#define PLACE_FROM 0.20 /* of the exits wanted */
+#define PLACE_TO 0.88
+#define PLACE_LEAST 0.15 /* of a tap to be taken for one */
+#define PLACE_MOST 0.92
 #define NEARBY 0.06
 
 /* One pass in node order decides: every node reaches the output and is reached from the input, so a value is on all paths
@@ -163,24 +165,45 @@ static bool is_wide(const exn_tap *taps, size_t count, size_t i) {
     return false;
 }
 
-static size_t nearest_free(const exn_tap *taps, size_t count, const bool *taken, double target) {
+static double distance(double a, double b) {
+    return a > b ? a / b : b / a;
+}
+
+static size_t nearest_free(const exn_tap *taps, size_t count, const double *cost, const bool *taken, double target) {
     size_t best = SIZE_MAX;
+    double least = INFINITY;
     for (size_t i = 0; i < count; i++) {
-        const double fraction = taps[i].macs_fraction;
-        if (taken[i] || fraction < PLACE_FROM || fraction > PLACE_TO || is_wide(taps, count, i)) continue;
-        if (best == SIZE_MAX || fabs(fraction - target) < fabs(taps[best].macs_fraction - target)) best = i;
+        const double at = cost ? cost[i] : taps[i].macs_fraction;
+        if (taken[i] || !(at >= PLACE_LEAST && at <= PLACE_MOST) || is_wide(taps, count, i)) continue;
+        if (!(distance(at, target) < least)) continue;
+        least = distance(at, target);
+        best = i;
     }
     return best;
 }
 
+/* factor^steps = to / from, found by halving: products alone, so that every machine places alike. */
+static double factor_of(size_t steps) {
+    double low = 1.0, high = PLACE_TO / PLACE_FROM;
+    for (int round = 0; round < 60; round++) {
+        const double middle = 0.5 * (low + high);
+        double product = PLACE_FROM;
+        for (size_t i = 0; i < steps && product <= PLACE_TO; i++) product *= middle;
+        *(product > PLACE_TO ? &high : &low) = middle;
+    }
+    return low;
+}
+
 exn_status exn_taps_place(size_t *picked, size_t *picked_count, size_t wanted, const exn_tap *taps, size_t count,
-                          exn_context *ctx) {
+                          const double *cost, exn_context *ctx) {
     const size_t early = count == 0 ? 0 : count - 1;
     bool *taken = exn_calloc(ctx, count, sizeof *taken);
     if (taken == NULL) return EXN_E_NOMEM;
-    for (size_t k = 0; k < wanted; k++) {
-        const double way = wanted == 1 ? 0.5 : (double)k / (double)(wanted - 1);
-        const size_t best = nearest_free(taps, early, taken, PLACE_FROM + (PLACE_TO - PLACE_FROM) * way);
+    /* One alone stands half-way. */
+    const double factor = factor_of(wanted > 1 ? wanted - 1 : 2);
+    double target = wanted == 1 ? PLACE_FROM * factor : PLACE_FROM;
+    for (size_t k = 0; k < wanted; k++, target *= factor) {
+        const size_t best = nearest_free(taps, early, cost, taken, target);
         if (best == SIZE_MAX) break;
         taken[best] = true;
     }

@@ -18,9 +18,11 @@ typedef struct exn_tap {
  * last entry is the input of the final classifier (Gemm, MatMul or 1x1 Conv that makes the logits). *out is freed with
  * exn_free. EXN_E_UNSUPPORTED if the network has no such classifier. */
 exn_status exn_taps_find(exn_tap **out, size_t *count, const exn_graph *graph);
-/* Picks `wanted` of the early candidates spread evenly over cumulative multiply-adds between 15 and 90 percent; picks
- * fewer where the network has fewer, and none that is twice as wide as another close by. Indices into taps, ascending. */
+/* Picks `wanted` of the early candidates so that each costs about the same factor more than the one before, between a fifth and
+ * nine tenths of the network: the first is the ceiling of the speed-up, and early accuracy grows fastest there. Picks fewer where the
+ * network has fewer, and none that is twice as wide as another close by. cost: [count] shares of the whole, NaN for taps that
+ * cannot be used; NULL: multiply-adds. Indices into taps, ascending. */
 exn_status exn_taps_place(size_t *picked, size_t *picked_count, size_t wanted, const exn_tap *taps, size_t count,
-                          exn_context *ctx);
+                          const double *cost, exn_context *ctx);
 
 #endif

@@ -6,7 +6,7 @@
 #include "tools/tool.h"
 
 #define EXN_PLACEMENT_OPTIONS                                                                                          \
-    {"exits", "K", "early exits wanted, spread over the multiply-adds (default 4)", 0},                                \
+    {"exits", "K", "early exits wanted, each dearer by the same factor (default 4)", 0},                               \
         {"at", "NAME,NAME", "attach exits at these values instead (exeunt plan lists them)", 0}, {                     \
         "head", "KIND", "linear, pooled, conv or conv2 (default: auto, which is pooled)", 0                            \
     }

@@ -3,6 +3,7 @@
 #include "train/profile.h"
 
 #include "train/fresh.h"
+#include "train/place.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -87,9 +88,18 @@ static exn_status pick_taps(size_t *picked, size_t *count, exn_profile *profile,
         *count = options->tap_count;
         return find_named_taps(picked, profile, options);
     }
-    const size_t wanted = options->exits ? options->exits : DEFAULT_EXITS;
-    return exn_taps_place(picked, count, wanted < model->tap_count ? wanted : model->tap_count, model->taps,
-                          model->tap_count, profile->ctx);
+    size_t wanted = options->exits ? options->exits : DEFAULT_EXITS;
+    if (wanted > model->tap_count) wanted = model->tap_count;
+    double *cost = NULL;
+    exn_status status = EXN_OK;
+    if (options->measured) {
+        cost = exn_calloc(profile->ctx, model->tap_count, sizeof *cost);
+        status = cost ? exn_place_measure(cost, model) : EXN_E_NOMEM;
+    }
+    if (status == EXN_OK)
+        status = exn_taps_place(picked, count, wanted, model->taps, model->tap_count, cost, profile->ctx);
+    exn_free(profile->ctx, cost);
+    return status;
 }
 
 static exn_status describe_exit(exn_exit *e, exn_context *ctx, const char *tap, const char *decision) {

@@ -358,17 +358,20 @@ START_TEST(placement) {
                             tap_at(0.6),  tap_at(0.88), tap_at(0.95), tap_at(1)};
     const size_t count = sizeof taps / sizeof taps[0];
     size_t picked[16], picked_count;
-    unit_assert_ok(ctx, exn_taps_place(picked, &picked_count, 3, taps, count, ctx));
+    unit_assert_ok(ctx, exn_taps_place(picked, &picked_count, 3, taps, count, NULL, ctx));
     ck_assert_uint_eq(picked_count, 3);
     ck_assert_uint_eq(picked[0], 2);
     ck_assert_uint_eq(picked[1], 4);
     ck_assert_uint_eq(picked[2], 6);
-    unit_assert_ok(ctx, exn_taps_place(picked, &picked_count, 1, taps, count, ctx));
+    unit_assert_ok(ctx, exn_taps_place(picked, &picked_count, 1, taps, count, NULL, ctx));
     ck_assert_uint_eq(picked_count, 1);
     ck_assert_uint_eq(picked[0], 4);
-    unit_assert_ok(ctx, exn_taps_place(picked, &picked_count, 16, taps, count, ctx));
-    ck_assert_uint_eq(picked_count, 5); /* all within 15 to 90 percent */
-    unit_assert_ok(ctx, exn_taps_place(picked, &picked_count, 4, taps, 0, ctx));
+    unit_assert_ok(ctx, exn_taps_place(picked, &picked_count, 16, taps, count, NULL, ctx));
+    ck_assert_uint_eq(picked_count, 5); /* all within 15 to 92 percent */
+    static const double measured[] = {0.3, 0.31, NAN, 0.4, 0.41, 0.7, 0.8, 0.9, 1};
+    unit_assert_ok(ctx, exn_taps_place(picked, &picked_count, 2, taps, count, measured, ctx));
+    ck_assert(picked_count == 2 && picked[0] == 0 && picked[1] == 7);
+    unit_assert_ok(ctx, exn_taps_place(picked, &picked_count, 4, taps, 0, NULL, ctx));
     ck_assert_uint_eq(picked_count, 0);
 }
 END_TEST

@@ -182,7 +182,8 @@ START_TEST(memory_of_real_networks) {
             exn_value_id outputs[5], prefix;
             size_t picked[4], count = 0;
             unit_assert_ok(ctx, exn_model_bind(&graph, model, 1, 0, 0));
-            if (exits) unit_assert_ok(ctx, exn_taps_place(picked, &count, exits, model->taps, model->tap_count, ctx));
+            if (exits)
+                unit_assert_ok(ctx, exn_taps_place(picked, &count, exits, model->taps, model->tap_count, NULL, ctx));
             for (size_t e = 0; e < count; e++) {
                 const exn_tap *tap = &model->taps[picked[e]];
                 exn_head head = {.kind = EXN_HEAD_CONV, .c = tap->c, .h = tap->h, .w = tap->w, .classes = 10};

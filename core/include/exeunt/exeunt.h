@@ -153,6 +153,8 @@ typedef struct exn_profile_options {
     size_t class_count;
     exn_preprocess preprocess;
     uint64_t seed; /* 0: 1. Everything random follows from it */
+    bool
+        measured; /* places exits by milliseconds measured on this device; false: by multiply-adds, the same everywhere */
 } exn_profile_options;
 
 typedef struct exn_exit_info {
