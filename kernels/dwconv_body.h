@@ -8,6 +8,17 @@
 #define EXN_DWCONV_GLUE(name, part) EXN_DWCONV_GLUE_NOW(name, part)
 #define EXN_DWCONV_PART(part) EXN_DWCONV_GLUE(EXN_DWCONV_NAME, part)
 
+/* The first `count` lanes of what tap kx of pixel p reads of an input row; zeros outside it. */
+static inline __attribute__((always_inline)) exn_vec EXN_DWCONV_PART(input)(const exn_dwconv_rows *work,
+                                                                            const float *row, size_t p, size_t kx,
+                                                                            size_t channel, size_t count,
+                                                                            const bool whole) {
+    const size_t column = p * work->stride + kx * work->dilation - work->pad_left; /* wraps left of the row */
+    if (!row || column >= work->width) return exn_vec_set1(0.0f);
+    const float *const x = row + (ptrdiff_t)column * work->in_pixel + (ptrdiff_t)channel;
+    return whole ? exn_vec_load(x) : exn_vec_load_n(x, count);
+}
+
 /* `pixels` outputs from pixel `first` of row r, `count` channels from `channel`; w: their bias, taps follow.
  * pixels and whole are constants at every call. */
 static inline __attribute__((always_inline)) void EXN_DWCONV_PART(block)(const exn_dwconv_rows *work, size_t r,
@@ -18,14 +29,13 @@ static inline __attribute__((always_inline)) void EXN_DWCONV_PART(block)(const e
     const exn_vec bias = whole ? exn_vec_load(w) : exn_vec_load_n(w, count);
     for (size_t p = 0; p < pixels; p++) sum[p] = bias;
     for (size_t ky = 0; ky < work->kh; ky++) {
-        const float *in = work->in[r * work->row_step + ky] + (ptrdiff_t)first * work->in_pixel + (ptrdiff_t)channel;
-        for (size_t kx = 0; kx < work->kw; kx++, in += work->in_tap) {
+        const float *const row = work->in[r * work->row_step + ky];
+        for (size_t kx = 0; kx < work->kw; kx++) {
             w += EXN_DWCONV_PANEL;
             const exn_vec tap = whole ? exn_vec_load(w) : exn_vec_load_n(w, count);
-            for (size_t p = 0; p < pixels; p++) {
-                const float *const x = in + (ptrdiff_t)p * work->in_pixel;
-                sum[p] = exn_vec_fma(whole ? exn_vec_load(x) : exn_vec_load_n(x, count), tap, sum[p]);
-            }
+            for (size_t p = 0; p < pixels; p++)
+                sum[p] =
+                    exn_vec_fma(EXN_DWCONV_PART(input)(work, row, first + p, kx, channel, count, whole), tap, sum[p]);
         }
     }
     const exn_epilogue *e = work->e;

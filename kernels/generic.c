@@ -43,15 +43,21 @@ void exn_generic_gemm(size_t m, size_t n, size_t k, size_t segments, const float
     }
 }
 
+/* What tap (ky, kx) of pixel p in row r reads. */
+static float dwconv_input(const exn_dwconv_rows *work, size_t r, size_t p, size_t ky, size_t kx, size_t ch) {
+    const float *const row = work->in[r * work->row_step + ky];
+    const size_t column = p * work->stride + kx * work->dilation;
+    if (!row || column < work->pad_left || column - work->pad_left >= work->width) return 0.0f;
+    return row[(ptrdiff_t)(column - work->pad_left) * work->in_pixel + (ptrdiff_t)ch];
+}
+
 /* One output: pixel p of row r, channel ch. */
 static float dwconv_output(const exn_dwconv_rows *work, size_t panel, size_t r, size_t p, size_t ch) {
     const float *const w = work->w + ch / panel * panel * (1 + work->kh * work->kw) + ch % panel;
     float sum = w[0];
     for (size_t ky = 0; ky < work->kh; ky++)
-        for (size_t kx = 0; kx < work->kw; kx++) {
-            const ptrdiff_t at = (ptrdiff_t)p * work->in_pixel + (ptrdiff_t)kx * work->in_tap + (ptrdiff_t)ch;
-            sum = fmaf(work->in[r * work->row_step + ky][at], w[(1 + ky * work->kw + kx) * panel], sum);
-        }
+        for (size_t kx = 0; kx < work->kw; kx++)
+            sum = fmaf(dwconv_input(work, r, p, ky, kx, ch), w[(1 + ky * work->kw + kx) * panel], sum);
     return sum;
 }
 

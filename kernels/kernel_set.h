@@ -53,6 +53,9 @@ typedef struct exn_epilogue {
     bool accumulate;           /* start from C; then bias is not used */
     exn_activation activation; /* micro-kernels: NONE or CLAMP only; drivers apply the rest row by row */
     float lo, hi;
+    /* A hint, NULL: none. What the caller will read soon starts here: the kernel may prefetch k*segments*n floats, and
+     * reads none of them. */
+    const float *ask;
 } exn_epilogue;
 
 /* C[m x n] = epilogue(bias + sum over s < segments of A_s[m x k] * B_s[k x n]), m <= mr, n <= nr. */
@@ -64,18 +67,20 @@ typedef struct exn_f32_gemm { /* pointer and tile travel together: they cannot d
     exn_f32_gemm_fn *run;
     uint16_t mr, nr;
     const char *name; /* "f32_gemm_6x16_avx2" */
+    uint16_t step;    /* partial tiles cost as much as the next multiple of so many columns; 0: as a whole tile */
 } exn_f32_gemm;
 
-/* One or more output rows of a depthwise convolution whose taps all exist: the driver supplies zero rows for padding.
- * in[r*row_step + ky] points at the first tap of pixel 0 of output row r in kernel row ky; output pixel p reads at
- * in[..][p*in_pixel + kx*in_tap + channel].
+/* One or more output rows of a depthwise convolution. Tap (ky, kx) of output pixel p reads input pixel
+ * p*stride + kx*dilation - pad_left of the row that in[r*row_step + ky] points at; pixels outside [0, width), and rows
+ * that are NULL, are not read but multiplied as zeros.
  * w: ceil(channels / panel) panels of (1 + kh*kw) * panel floats: bias, then taps in (ky, kx) order; channels beyond
  * the last are zero. Residual, if any, is laid out as the output. */
 typedef struct exn_dwconv_rows {
     size_t rows, pixels, channels, kh, kw;
-    const float *const *in;
-    size_t row_step; /* pointers between output rows: in[r*row_step + ky] */
-    ptrdiff_t in_pixel, in_tap;
+    size_t stride, dilation, pad_left, width; /* in input pixels */
+    const float *const *in;                   /* pixel 0 of each input row */
+    size_t row_step;                          /* pointers between output rows */
+    ptrdiff_t in_pixel;                       /* floats from an input pixel to the next */
     const float *w;
     float *out;
     ptrdiff_t out_row, out_pixel;

@@ -66,8 +66,11 @@ static void dwconv_element(double *want, double *magnitude, const exn_dwconv_row
     add_term(&sum, &size, (double)w[0]);
     for (size_t ky = 0; ky < d->kh; ky++)
         for (size_t kx = 0; kx < d->kw; kx++) {
-            const float *x = d->in[row * d->row_step + ky] + (ptrdiff_t)pixel * d->in_pixel + (ptrdiff_t)kx * d->in_tap;
-            add_term(&sum, &size, (double)x[channel] * (double)w[(1 + ky * d->kw + kx) * panel]);
+            const float *x = d->in[row * d->row_step + ky];
+            const ptrdiff_t column = (ptrdiff_t)(pixel * d->stride + kx * d->dilation) - (ptrdiff_t)d->pad_left;
+            const bool real = x && column >= 0 && column < (ptrdiff_t)d->width;
+            const double value = real ? (double)x[column * d->in_pixel + (ptrdiff_t)channel] : 0;
+            add_term(&sum, &size, value * (double)w[(1 + ky * d->kw + kx) * panel]);
         }
     const ptrdiff_t at = (ptrdiff_t)row * d->out_row + (ptrdiff_t)pixel * d->out_pixel + (ptrdiff_t)channel;
     if (d->e->residual) add_term(&sum, &size, (double)d->e->residual[at]);

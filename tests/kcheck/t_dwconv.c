@@ -13,7 +13,9 @@ typedef struct dw_case {
     const exn_f32_dwconv *kernel;
     size_t rows, pixels, channels, kh, kw, stride, dilation;
     size_t gap, shift;
-    bool one_row; /* every pointer is the same input row, flush with the forbidden page */
+    size_t pad, cut; /* input pixels missing at the left and right */
+    unsigned absent; /* bit 0, 1: the first, the last input row does not exist */
+    bool one_row;    /* every pointer is the same input row, flush with the forbidden page */
     kc_mode mode;
     kc_side side;
     residual_kind residual;
@@ -28,10 +30,10 @@ static void describe(char *text, size_t bytes, const void *argument) {
     static const char *const residuals[] = {"none", "separate", "in place"};
     const dw_case *c = argument;
     snprintf(text, bytes,
-             "rows %zu pixels %zu channels %zu kernel %zux%zu stride %zu dilation %zu gap %zu shift %zu%s %s edge %s "
-             "residual %s%s",
-             c->rows, c->pixels, c->channels, c->kh, c->kw, c->stride, c->dilation, c->gap, c->shift,
-             c->one_row ? " one row" : "", kc_mode_name(c->mode), c->side == KC_RIGHT ? "right" : "left",
+             "rows %zu pixels %zu channels %zu kernel %zux%zu stride %zu dilation %zu gap %zu shift %zu pad %zu "
+             "cut %zu absent %u%s %s edge %s residual %s%s",
+             c->rows, c->pixels, c->channels, c->kh, c->kw, c->stride, c->dilation, c->gap, c->shift, c->pad, c->cut,
+             c->absent, c->one_row ? " one row" : "", kc_mode_name(c->mode), c->side == KC_RIGHT ? "right" : "left",
              residuals[c->residual], c->activation == EXN_ACT_CLAMP ? " clamp" : "");
 }
 
@@ -40,21 +42,32 @@ static void run_kernel(void *argument) {
     c->kernel->run(&c->work);
 }
 
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
 static void place_input(dw_case *c) {
     exn_dwconv_rows *w = &c->work;
-    const size_t pitch = c->channels + c->gap, reach = (c->pixels - 1) * c->stride + (c->kw - 1) * c->dilation;
-    const size_t row_count = c->pixels && c->channels ? reach * pitch + c->channels : 0;
-    const size_t input_rows = c->one_row ? 1 : (c->rows ? (c->rows - 1) * c->stride + c->kh : 0);
+    const size_t pitch = c->channels + c->gap;
+    const size_t reach = c->pixels ? (c->pixels - 1) * c->stride + (c->kw - 1) * c->dilation + 1 : 0;
+    w->stride = c->stride, w->dilation = c->dilation;
+    w->pad_left = smaller(c->pad, reach);
+    w->width = reach - w->pad_left - smaller(c->cut, reach - w->pad_left);
+    const size_t row_count = w->width && c->channels ? (w->width - 1) * pitch + c->channels : 0;
     const size_t table_count = c->rows ? (c->rows - 1) * c->stride + c->kh : 0;
+    const size_t input_rows = c->one_row ? 1 : table_count;
     float *x = kc_place(KC_A, row_count * input_rows, c->side, c->shift);
     kc_poison(x, row_count * input_rows);
     for (size_t r = 0; r < input_rows && row_count; r++)
-        for (size_t i = 0; i <= reach; i++) kc_fill(x + r * row_count + i * pitch, c->channels, c->mode);
+        for (size_t i = 0; i < w->width; i++) kc_fill(x + r * row_count + i * pitch, c->channels, c->mode);
     const float **table =
         (const float **)(void *)kc_place(KC_TABLE, table_count * sizeof *table / sizeof(float), c->side, 0);
-    for (size_t r = 0; r < table_count; r++) table[r] = c->one_row ? x : x + r * row_count;
+    for (size_t r = 0; r < table_count; r++) {
+        const bool absent = (r == 0 && c->absent & 1) || (r + 1 == table_count && c->absent & 2);
+        table[r] = absent ? NULL : c->one_row ? x : x + r * row_count;
+    }
     w->in = table, w->row_step = c->stride;
-    w->in_pixel = (ptrdiff_t)(c->stride * pitch), w->in_tap = (ptrdiff_t)(c->dilation * pitch);
+    w->in_pixel = (ptrdiff_t)pitch;
 }
 
 static void place_weights(dw_case *c) {
@@ -217,6 +230,17 @@ static void over_epilogues(dw_case c) {
             }
 }
 
+static void over_borders(dw_case c) {
+    for (c.pad = 0; c.pad <= c.kw; c.pad++)
+        for (c.cut = 0; c.cut <= c.kw; c.cut += 1 + (c.cut >= 2))
+            for (c.absent = 0; c.absent < 4; c.absent++) run_sides(c);
+}
+
+static void channels_by_borders(dw_case c) {
+    for (c.stride = 1; c.stride <= 2; c.stride++)
+        for (c.pixels = 1; c.pixels <= 15; c.pixels += 7) over_channels(c, over_borders);
+}
+
 static void channels_by_pixels(dw_case c) {
     over_channels(c, over_pixels);
 }
@@ -258,6 +282,7 @@ static void test_kernel(const exn_kernel_set *set, const exn_f32_dwconv *kernel)
                        .mode = KC_UNIFORM};
     dw_case variant = c;
     if (kc_test("K1_layout")) over_kernels(c, channels_by_strides);
+    if (kc_test("K1_borders")) over_kernels(c, channels_by_borders);
     if (kc_test("K2_partial")) over_kernels(c, channels_by_pixels);
     variant.one_row = true;
     if (kc_test("K3_bounds")) over_kernels(variant, channels_by_sides);

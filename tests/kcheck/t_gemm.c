@@ -304,7 +304,7 @@ static void test_tile(const exn_kernel_set *set, const exn_f32_gemm *tile) {
 }
 
 void kc_test_gemm(const exn_kernel_set *set) {
-    static const exn_f32_gemm generic = {exn_generic_gemm, 5, 7, "f32_gemm_generic"};
+    static const exn_f32_gemm generic = {exn_generic_gemm, 5, 7, "f32_gemm_generic", 0};
     if (!set) {
         test_tile(NULL, &generic);
         return;
