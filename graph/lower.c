@@ -26,6 +26,19 @@ exn_status exn_plan_pack_block(float **out, exn_plan *plan, size_t floats) {
     return EXN_OK;
 }
 
+/* Multiply-adds for each float asked for: what hides its way from memory. */
+#define AHEAD_MACS 8u
+
+void exn_lower_ahead(exn_lowering *l, const float *packed, size_t floats) {
+
+    for (size_t i = l->plan->step_count; i-- > 0;) {
+        exn_step *step = &l->plan->steps[i];
+        if (!step->asks || step->macs / AHEAD_MACS < floats) continue;
+        if (step->work.conv.ahead.count == 0) step->work.conv.ahead = (exn_ahead){packed, floats};
+        return;
+    }
+}
+
 exn_status exn_plan_buffer(uint32_t *out, exn_plan *plan, size_t bytes) {
     void *buffers = plan->buffers;
     EXN_TRY(exn_grow(plan->ctx, &buffers, &plan->buffer_capacity, plan->buffer_count + 1, sizeof *plan->buffers));

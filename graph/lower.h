@@ -105,6 +105,9 @@ exn_status exn_lower_floats(const float **out, void **copy, exn_lowering *l, con
 exn_status exn_plan_block(void **out, exn_plan *plan, size_t count, size_t size);
 /* The same for packed weights: counted, not cleared. */
 exn_status exn_plan_pack_block(float **out, exn_plan *plan, size_t floats);
+/* The step about to be added reads these weights before it has anything to multiply: has the memory bring them during a
+ * step before. */
+void exn_lower_ahead(exn_lowering *l, const float *packed, size_t floats);
 exn_status exn_plan_buffer(uint32_t *out, exn_plan *plan, size_t bytes);
 
 #endif

@@ -105,10 +105,15 @@ exn_status exn_lower_conv(exn_lowering *l) {
     EXN_TRY(exn_lower_conv_pack(&packed, l, &conv));
     EXN_TRY(exn_lower_native(&in, l, node->inputs[0]));
     EXN_TRY(exn_lower_residual(&residual, l));
+    if (conv.algorithm == EXN_CONV_GEMM)
+        exn_lower_ahead(l, packed,
+                        shape.n * shape.oh * shape.ow == 1 ? conv.packed_count
+                                                           : exn_gemm_packed_count(conv.tile, 1, shape.c));
     exn_step *step;
     EXN_TRY(exn_lower_step(&step, l, run_conv, exn_conv_algorithm_name(conv.algorithm), 0));
     name_algorithm(step, &conv);
     explain(step, &conv, &choice);
+    step->asks = conv.algorithm == EXN_CONV_GEMM;
     step->in[0] = in;
     step->in[1] = residual;
     step->in_place = 2u;

@@ -94,6 +94,8 @@ static exn_status pack_right(float **out, exn_lowering *l, const exn_gemm *g, co
 
 static exn_status add_gemm(exn_lowering *l, const exn_gemm_work *work, const float *packed,
                            const exn_operand in[EXN_STEP_INPUTS]) {
+    const exn_gemm *g = &work->gemm;
+    if (packed && g->m == 1) exn_lower_ahead(l, packed, exn_gemm_packed_count(g->tile, g->n, g->k));
     exn_step *step;
     EXN_TRY(exn_lower_step(&step, l, run_gemm, packed ? "gemm" : "gemm plain", 0));
     const size_t named = strlen(step->algorithm);

@@ -89,6 +89,7 @@ struct exn_step {
     exn_step_fn *run;
     exn_operand in[EXN_STEP_INPUTS], out;
     size_t out_start;  /* elements into `out`, for convolutions that write channels of a Concat */
+    bool asks;         /* a convolution that takes exn_conv.ahead */
     uint32_t in_place; /* bit i: the result may overwrite input i, which has as many bytes */
     const float *weights;
     size_t workspace_bytes;  /* a thread; a multiple of EXN_ALIGNMENT */

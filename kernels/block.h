@@ -11,6 +11,14 @@
 #define EXN_BLOCK_L1_BYTES (16u * 1024u)
 #define EXN_BLOCK_L2_BYTES (256u * 1024u)
 
+/* What some later product will read from afar, asked for while this one multiplies: `count` floats from `at`, handed out
+ * evenly over `calls` micro-kernel calls. */
+typedef struct exn_asking {
+    const float *at;
+    size_t count, asked;
+    size_t calls, call;
+} exn_asking;
+
 /* C[lines x m x n] = epilogue(sum over segments of A * B): `lines` matrices of m rows, all against the same B. */
 typedef struct exn_gemm_block {
     const exn_f32_gemm *tile;
@@ -20,7 +28,8 @@ typedef struct exn_gemm_block {
     bool packed;     /* b points at a packed panel; else at B(0,0), rows b_row apart */
     ptrdiff_t b_row; /* plain B only */
     ptrdiff_t c_line, c_row, residual_line;
-    exn_epilogue e; /* bias (plain B) and residual are those of the block's element (0,0) */
+    exn_epilogue e;     /* bias (plain B) and residual are those of the block's element (0,0) */
+    exn_asking *asking; /* or NULL */
 } exn_gemm_block;
 
 /* Panel by panel, so that a panel stays in the nearest cache while all rows pass it. */

@@ -3,7 +3,6 @@
 #include "kernels/conv.h"
 #include "kernels/block.h"
 #include "kernels/conv_parts.h"
-#include "kernels/gemm.h"
 
 const char *exn_conv_algorithm_name(exn_conv_algorithm algorithm) {
     switch (algorithm) {
@@ -123,6 +122,7 @@ static void run_pointwise(const exn_conv *conv, const exn_conv_operands *operand
                            .a_col = 1,
                            .c_row = (ptrdiff_t)conv->out_pitch,
                            .packed = true,
+                           .ahead = conv->ahead,
                            .e = {.residual_row = (ptrdiff_t)conv->out_pitch,
                                  .activation = conv->activation,
                                  .lo = conv->lo,

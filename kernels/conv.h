@@ -4,7 +4,7 @@
 #define EXN_KERNELS_CONV_H
 
 #include "core/threads.h"
-#include "kernels/kernel_set.h"
+#include "kernels/gemm.h"
 
 typedef struct exn_conv_shape {
     size_t n, h, w, c; /* input; c counts all groups */
@@ -36,6 +36,7 @@ typedef struct exn_conv {
     float lo, hi;
     size_t out_pitch;       /* floats between output pixels. exn_conv_prepare sets shape.oc; larger where results are
                                channels of wider pixels (not for depthwise) */
+    exn_ahead ahead;        /* EXN_CONV_GEMM alone takes the hint */
     size_t packed_count;    /* floats of the packed weights */
     size_t workspace_bytes; /* a thread */
 } exn_conv;

@@ -17,7 +17,8 @@ static double winograd_cost(const exn_conv *conv) {
     const exn_conv_shape *s = &conv->shape;
     const exn_winograd_layout l = exn_winograd_layout_of(conv);
     const size_t blocks = exn_ceil_div(l.tiles, l.block), step = exn_ceil_div(l.tiles, blocks);
-    const double products = (double)(blocks * l.positions) * exn_gemm_cost(conv->tile, step, s->oc) * (double)s->c;
+    const double products =
+        (double)(blocks * l.positions) * exn_gemm_cost(conv->tile, step, s->oc, s->c) * (double)s->c;
     const double transform = l.outputs == 2 ? EXN_COST_TRANSFORM_2 : EXN_COST_TRANSFORM_4;
     const size_t channels = (exn_ceil_div(s->c, EXN_COST_LANES) + exn_ceil_div(s->oc, EXN_COST_LANES)) * EXN_COST_LANES;
     return products + transform * (double)l.tiles * (double)channels;
@@ -25,12 +26,12 @@ static double winograd_cost(const exn_conv *conv) {
 
 double exn_conv_cost(const exn_conv *conv) {
     const exn_conv_shape *s = &conv->shape;
-    const double chain = (double)(s->kh * s->kw) * (double)(s->c / s->groups);
+    const size_t k = s->kh * s->kw * (s->c / s->groups);
     double compute = (double)exn_conv_macs(s);
     if (conv->algorithm == EXN_CONV_GEMM)
-        compute = exn_gemm_cost(conv->tile, s->n * s->oh * s->ow, s->oc) * chain;
+        compute = exn_gemm_cost(conv->tile, s->n * s->oh * s->ow, s->oc, k) * (double)k;
     else if (conv->algorithm == EXN_CONV_SEGMENTS)
-        compute = (double)(s->n * s->oh) * exn_gemm_cost(conv->tile, s->ow, s->oc) * chain;
+        compute = (double)(s->n * s->oh) * exn_gemm_cost(conv->tile, s->ow, s->oc, k) * (double)k;
     else if (conv->algorithm == EXN_CONV_WINOGRAD)
         compute = winograd_cost(conv);
     const double weights = (double)(conv->packed_count * sizeof(float)) * EXN_COST_BYTE;

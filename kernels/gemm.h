@@ -6,6 +6,12 @@
 #include "core/threads.h"
 #include "kernels/kernel_set.h"
 
+/* Weights of a later layer that memory should start to bring: a hint, count 0 for none. */
+typedef struct exn_ahead {
+    const float *at;
+    size_t count; /* floats */
+} exn_ahead;
+
 /* C[m x n] = epilogue(A[m x k] * B[k x n]) with any strides on A; B packed (exn_gemm_pack) or a plain row-major matrix. */
 typedef struct exn_gemm {
     const exn_f32_gemm *tile;
@@ -13,13 +19,14 @@ typedef struct exn_gemm {
     size_t m, n, k;
     ptrdiff_t a_row, a_col, b_row, c_row; /* b_row is used for a plain B only */
     bool packed;
+    exn_ahead ahead;
     exn_epilogue e; /* bias: plain B only, [n]; a packed B carries its own. residual_row is set by the caller */
 } exn_gemm;
 
 /* Tile of `set` with the least estimated time for this shape. */
 const exn_f32_gemm *exn_gemm_choose(const exn_kernel_set *set, size_t m, size_t n, size_t k);
-/* Estimated time of m x n outputs for each k, in multiply-adds of a core at its peak. */
-double exn_gemm_cost(const exn_f32_gemm *tile, size_t m, size_t n);
+/* Estimated time of m x n outputs for each of the k, in multiply-adds of a core at its peak. */
+double exn_gemm_cost(const exn_f32_gemm *tile, size_t m, size_t n, size_t k);
 /* Floats of the packed form: ceil(n/nr) panels of [bias nr][k rows of nr], columns beyond n zero. */
 size_t exn_gemm_packed_count(const exn_f32_gemm *tile, size_t n, size_t k);
 /* B(p, j) = b[p*b_row + j*b_col] * (scale ? scale[j] : 1); bias may be NULL: zero. */

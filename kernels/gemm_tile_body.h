@@ -90,34 +90,26 @@ EXN_INLINE void exn_tile_step(exn_tile acc, const float *a, ptrdiff_t a_row, con
 /* Bytes of the usual cache line. */
 #define EXN_TILE_LINE 64u
 
-/* Distance in bytes from a row of B to the same row of the panel after it: panels lie one after another where rows are
- * as long as the tile is wide, else beside each other. */
-EXN_INLINE ptrdiff_t exn_tile_next_panel(size_t k, size_t segments, ptrdiff_t b_row, const size_t v) {
-    const ptrdiff_t width = (ptrdiff_t)(v * EXN_VEC_LANES);
-    return (b_row == width ? (ptrdiff_t)(k * segments + 1) * b_row : width) * (ptrdiff_t)sizeof(float);
-}
-
-/* Asks for a row of the next panel while this one is multiplied, which keeps the memory waiting less than the
- * arithmetic. It may lie beyond B: nothing is read, so an address is all there is. */
-EXN_INLINE void exn_tile_ask(const float *b, ptrdiff_t distance, const size_t v) {
-    const uintptr_t row = (uintptr_t)b + (uintptr_t)distance;
+/* Asks for a row of what the caller will read next, which keeps the memory waiting less than the arithmetic. */
+EXN_INLINE void exn_tile_ask(const float *next, const size_t v) {
     EXN_UNROLL for (size_t line = 0; line < v * EXN_VEC_LANES * sizeof(float); line += EXN_TILE_LINE)
-        __builtin_prefetch((const void *)(row + line), 0, 2);
+        __builtin_prefetch((const char *)next + line, 0, 2);
 }
 
 /* The whole micro-kernel for m rows of v vectors, n > (v - 1) * EXN_VEC_LANES; m, v and whole are constants. */
 EXN_INLINE void exn_tile_run(EXN_TILE_PARAMETERS, const size_t m, const size_t v, const bool whole) {
     const exn_tile_edge edge = {whole, exn_vec_cut_below(n - (v - 1) * EXN_VEC_LANES)};
-    const ptrdiff_t next_panel = exn_tile_next_panel(k, segments, b_row, v);
+    const float *ask = e->ask ? e->ask : b;
     exn_tile acc;
     exn_tile_start(acc, c, c_row, e, m, v, edge);
     for (size_t s = 0; s < segments; s++) {
         const float *x = a + (ptrdiff_t)s * a_segment;
         for (size_t p = k; p > 0; p--) {
-            if (m > 1) exn_tile_ask(b, next_panel, v); /* one row alone reads B but once, as fast as memory gives it */
+            if (m > 1) exn_tile_ask(ask, v); /* one row alone reads B but once, as fast as memory gives it */
             exn_tile_step(acc, x, a_row, b, m, v, edge);
             x += a_col;
             b += b_row;
+            ask += v * EXN_VEC_LANES;
             EXN_FORGET(b); /* else its last value is computed early, and kept */
         }
     }

@@ -122,6 +122,18 @@ START_TEST(large_product) {
 }
 END_TEST
 
+/* Asking for what comes later moves time, and nothing else. */
+START_TEST(asking_ahead) {
+    exn_rng rng = exn_rng_seed(15, 0);
+    float *later = drivers_random(&rng, 5000);
+    for (size_t count = 0; count <= 5000; count += 1250)
+        check_product(&rng,
+                      &(exn_gemm){.m = 49, .n = 200, .k = 90, .packed = true, .ahead = {count ? later : NULL, count}},
+                      true, false, false, "asking ahead");
+    free(later);
+}
+END_TEST
+
 START_TEST(empty_products) {
     exn_rng rng = exn_rng_seed(14, 0);
     check_product(&rng, &(exn_gemm){.m = 0, .n = 5, .k = 3, .packed = true}, true, false, false, "no rows");
@@ -144,7 +156,22 @@ START_TEST(choice_of_tile) {
 }
 END_TEST
 
+/* A last panel of half the columns costs a wide tile half: 80 columns go to it, 16 to the narrow one. */
+START_TEST(choice_by_partial_panels) {
+    static const exn_f32_gemm tiles[] = {{.mr = 7, .nr = 32, .step = 16}, {.mr = 14, .nr = 16, .step = 16}};
+    exn_kernel_set set = {.name = "made up"};
+    for (size_t i = 0; i < 2; i++) {
+        set.f32_gemm[i] = tiles[i];
+        set.f32_gemm[i].run = drivers_best_set().f32_gemm[0].run;
+    }
+    ck_assert_ptr_eq(exn_gemm_choose(&set, 196, 80, 480), &set.f32_gemm[0]);
+    ck_assert_ptr_eq(exn_gemm_choose(&set, 12544, 16, 32), &set.f32_gemm[1]);
+    set.f32_gemm[0].step = 0;
+    ck_assert_ptr_eq(exn_gemm_choose(&set, 196, 80, 480), &set.f32_gemm[1]);
+}
+END_TEST
+
 int main(void) {
-    return unit_run("gemm", (const TTest *[]){packed_products, plain_products, large_product, empty_products,
-                                              choice_of_tile, NULL});
+    return unit_run("gemm", (const TTest *[]){packed_products, plain_products, large_product, asking_ahead,
+                                              empty_products, choice_of_tile, choice_by_partial_panels, NULL});
 }
