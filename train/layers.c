@@ -95,10 +95,12 @@ exn_status exn_layer_depthwise(exn_var *out, exn_tape *tape, exn_layer *layer, c
 
 /* ---- batch normalisation ---- */
 
+/* Rows and channels are those of the output, which has the shape that x was said to have: x itself may still have that of a
+ * map, whose places are channels of their own here. */
 static exn_batchnorm bind_batchnorm(const exn_step_view *v) {
     exn_batchnorm bn = ((const exn_layer *)v->state)->as.batchnorm;
-    bn.rows = rows_of(v->shape[0]);
-    bn.c = last_dim(v->shape[0]);
+    bn.rows = rows_of(v->shape[v->inputs]);
+    bn.c = last_dim(v->shape[v->inputs]);
     bn.scale = v->inputs == 3 ? v->value[1] : NULL;
     bn.shift = v->inputs == 3 ? v->value[2] : NULL;
     return bn;

@@ -250,11 +250,11 @@ static exn_status record_batchnorm(exn_var *out, exn_tape *tape, exn_layer *laye
                                           .mean = p->saved[0],
                                           .inv_std = p->saved[1]};
     const bool affine = p->vars == 3;
-    return exn_layer_batchnorm(out, tape, layer, &p->shape[0], v[0], affine ? v[1] : EXN_VAR_NONE,
+    return exn_layer_batchnorm(out, tape, layer, &p->out, v[0], affine ? v[1] : EXN_VAR_NONE,
                                affine ? v[2] : EXN_VAR_NONE);
 }
 static void batchnorm(const problem *p, double *const *v, double *y) {
-    const size_t c = p->shape[0].dim[p->shape[0].rank - 1], rows = exn_shape_elements(&p->shape[0]) / c;
+    const size_t c = p->out.dim[p->out.rank - 1], rows = exn_shape_elements(&p->out) / c;
     for (size_t j = 0; j < c; j++) {
         double mean = 0, variance = 0;
         for (size_t r = 0; r < rows; r++) mean += v[0][r * c + j] / (double)rows;
@@ -270,6 +270,24 @@ static void batchnorm(const problem *p, double *const *v, double *y) {
         }
     }
 }
+/* A map taken as rows: every place of every channel is a feature of its own, with statistics of its own. */
+START_TEST(batchnorm_of_a_map_as_rows) {
+    float running[2][20] = {{0}}, saved[2][20];
+    problem p = {.name = "batch-norm of places",
+                 .vars = 1,
+                 .record = record_batchnorm,
+                 .reference = batchnorm,
+                 .lo = 9,
+                 .hi = 9,
+                 .shape = {{4, {6, 2, 2, 5}}},
+                 .out = {2, {6, 20}},
+                 .running = {running[0], running[1]},
+                 .saved = {saved[0], saved[1]}};
+    check(&p, 47);
+    for (size_t i = 0; i < 20; i++) ck_assert_float_gt(running[1][i], 0.0f);
+}
+END_TEST
+
 START_TEST(batchnorm_layer) {
     float running[2][20], saved[2][20];
     for (size_t frozen = 0; frozen < 2; frozen++)
@@ -426,7 +444,7 @@ START_TEST(soft_cross_entropy_layer) {
 END_TEST
 
 int main(void) {
-    return unit_run("gradients",
-                    (const TTest *const[]){linear_layer, pointwise_layer, depthwise_layer, batchnorm_layer, clamp_layer,
-                                           adaptive_pool_layer, standardise_layer, soft_cross_entropy_layer, NULL});
+    return unit_run("gradients", (const TTest *const[]){linear_layer, pointwise_layer, depthwise_layer, batchnorm_layer,
+                                                        batchnorm_of_a_map_as_rows, clamp_layer, adaptive_pool_layer,
+                                                        standardise_layer, soft_cross_entropy_layer, NULL});
 }
