@@ -52,6 +52,11 @@ void exn_mapping_close(exn_mapping *mapping) {
     *mapping = (exn_mapping){NULL, 0};
 }
 
+void exn_mapping_forget(const void *bytes, size_t count) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)bytes / page * page;
+    if (count > 0) madvise((void *)first, (uintptr_t)bytes + count - first, MADV_DONTNEED);
+}
+
 /* ---- Lock ---- */
 
 struct exn_lock {
@@ -107,9 +112,14 @@ void exn_lock_release(exn_lock *lock) {
 
 /* ---- Hash ---- */
 
-void exn_hash_text(char text[EXN_HASH_TEXT_BYTES], const void *bytes, size_t count) {
+exn_hash exn_hash_bytes(const void *bytes, size_t count) {
     const XXH128_hash_t hash = XXH3_128bits(bytes, count);
-    snprintf(text, EXN_HASH_TEXT_BYTES, "%016" PRIx64 "%016" PRIx64, (uint64_t)hash.high64, (uint64_t)hash.low64);
+    return (exn_hash){hash.low64, hash.high64};
+}
+
+void exn_hash_text(char text[EXN_HASH_TEXT_BYTES], const void *bytes, size_t count) {
+    const exn_hash hash = exn_hash_bytes(bytes, count);
+    snprintf(text, EXN_HASH_TEXT_BYTES, "%016" PRIx64 "%016" PRIx64, hash.high, hash.low);
 }
 
 uint64_t exn_hash64(const void *bytes, size_t count, uint64_t seed) {

@@ -13,12 +13,18 @@ typedef struct exn_mapping {
 /* Maps a regular file for reading. Message: "PATH: REASON". */
 exn_status exn_mapping_open(exn_mapping *out, exn_context *ctx, const char *path);
 void exn_mapping_close(exn_mapping *mapping);
+/* Lets go of the memory behind these bytes of a mapping, which comes back from the file when it is read again. Never for
+ * memory that is not mapped: that would be cleared. */
+void exn_mapping_forget(const void *bytes, size_t count);
 
 /* Writes a file so that readers see the old bytes or all of the new ones: an unpredictably named temporary file in the
  * same folder, mode 0600, written, synced, renamed over the target, folder synced. Any failure leaves the old file. */
 typedef struct exn_writer exn_writer;
 exn_status exn_writer_open(exn_writer **out, exn_context *ctx, const char *path);
 exn_status exn_writer_append(exn_writer *writer, const void *bytes, size_t count);
+/* Says that the file can be made again: committing does not wait for the disk, so after a power cut its name may stand for
+ * the old bytes, the new ones, or none. For what carries checksums. */
+void exn_writer_relax(exn_writer *writer);
 /* Commits and frees; after a failed append it discards, and fails. */
 exn_status exn_writer_commit(exn_writer *writer);
 /* Discards and frees; NULL is legal. */
@@ -30,7 +36,12 @@ typedef struct exn_lock exn_lock;
 exn_status exn_lock_take(exn_lock **out, exn_context *ctx, const char *path);
 void exn_lock_release(exn_lock *lock);
 
-/* 128-bit XXH3 of bytes as 32 hex digits: recognises, does not authenticate. */
+/* 128-bit XXH3 of bytes: recognises, does not authenticate. */
+typedef struct exn_hash {
+    uint64_t low, high;
+} exn_hash;
+exn_hash exn_hash_bytes(const void *bytes, size_t count);
+/* The same as 32 hex digits. */
 #define EXN_HASH_TEXT_BYTES 33u
 void exn_hash_text(char text[EXN_HASH_TEXT_BYTES], const void *bytes, size_t count);
 uint64_t exn_hash64(const void *bytes, size_t count, uint64_t seed);

@@ -25,7 +25,8 @@ struct exn_writer {
     const char *name; /* of the target within its folder; points into target */
     int folder, file; /* -1: not open */
     char temp[TEMP_NAME_BYTES];
-    int error; /* the errno that spoiled it; 0: none */
+    int error;    /* the errno that spoiled it; 0: none */
+    bool relaxed; /* committing waits for no disk */
     size_t used;
     char *buffer;
 };
@@ -132,6 +133,10 @@ exn_status exn_writer_append(exn_writer *writer, const void *bytes, size_t count
     return EXN_OK;
 }
 
+void exn_writer_relax(exn_writer *writer) {
+    writer->relaxed = true;
+}
+
 /* Some file systems cannot sync a folder and say EINVAL; there is nothing to be done about it there. */
 static bool sync_folder(int folder) {
     return fsync(folder) == 0 || errno == EINVAL;
@@ -140,13 +145,13 @@ static bool sync_folder(int folder) {
 static exn_status publish(exn_writer *writer) {
     if (writer->error != 0) return spoil(writer, writer->error);
     EXN_TRY(flush_buffer(writer));
-    if (fsync(writer->file) != 0) return spoil(writer, errno);
+    if (!writer->relaxed && fsync(writer->file) != 0) return spoil(writer, errno);
     const int refused = close(writer->file); /* network file systems report a full disk only here */
     writer->file = -1;
     if (refused != 0) return spoil(writer, errno);
     if (renameat(writer->folder, writer->temp, writer->folder, writer->name) != 0) return spoil(writer, errno);
     writer->temp[0] = '\0';
-    return sync_folder(writer->folder) ? EXN_OK : spoil(writer, errno);
+    return writer->relaxed || sync_folder(writer->folder) ? EXN_OK : spoil(writer, errno);
 }
 
 exn_status exn_writer_commit(exn_writer *writer) {

@@ -195,6 +195,7 @@ exn_status exn_head_from_classifier(exn_head *out, exn_context *ctx, const exn_g
                      .h = 1,
                      .w = 1,
                      .classes = weight->dim[by_class ? 0 : 1]};
+    EXN_TRY(exn_value_check(ctx, &graph->values[node->inputs[1]]));
     EXN_TRY(exn_head_allocate(&head, ctx));
     copy_classifier(&head, graph, node);
     *out = head;

@@ -15,6 +15,9 @@
 #define EXN_ONNX_OPSET_MIN 11
 #define EXN_ONNX_OPSET_MAX 25
 
+/* Float constants of this size on stay unread in the mapped file until they are needed: exn_value's `mapped`. */
+#define EXN_MAPPED_BYTES ((size_t)65536)
+
 /* Files beside the model that hold weights, mapped on first use. */
 typedef struct exn_external {
     char *location;
@@ -56,7 +59,7 @@ exn_status exn_import_name(char name[EXN_ONNX_NAME_MAX + 1], exn_context *ctx, e
 /* Checks the number of inputs, fills in attrs, and turns attributes that newer opsets take as inputs into constants. */
 exn_status exn_import_attributes(exn_importer *importer, exn_import_node *node);
 /* Adds a tensor to the graph: borrowed where the file holds plain little-endian elements, else converted. name NULL:
- * made up. Weights that are not finite are refused. */
+ * made up. Floats that are not finite are refused, unless they are `mapped`. */
 exn_status exn_import_tensor(exn_value_id *out, exn_importer *importer, const char *name,
                              const exn_onnx_tensor *tensor);
 /* The constant that a Constant node stands for. */

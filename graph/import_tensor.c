@@ -188,15 +188,11 @@ static exn_status raw_doubles(exn_value_id *out, exn_importer *importer, const c
     return exn_graph_constant(out, importer->graph, name, EXN_F32, shape, block, false);
 }
 
+/* A bound of Clip may be infinite, nothing else may. */
 static exn_status check_finite(exn_context *ctx, const exn_value *value) {
-    const size_t count = value->dtype == EXN_F32 ? exn_shape_elements(&value->shape) : 0;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, (const uint8_t *)value->data + i * sizeof bits, sizeof bits);
-        if ((bits & 0x7f800000u) == 0x7f800000u && value->shape.rank > 0)
-            return exn_fail(ctx, EXN_E_FORMAT, "element %zu is not finite", i);
-    }
-    return EXN_OK;
+    if (value->dtype != EXN_F32 || value->shape.rank == 0 || value->mapped) return EXN_OK;
+    const size_t count = exn_shape_elements(&value->shape), bad = exn_floats_finite(value->data, count);
+    return bad == count ? EXN_OK : exn_fail(ctx, EXN_E_FORMAT, "element %zu is not finite", bad);
 }
 
 static exn_status place_tensor(exn_value_id *out, exn_importer *importer, const char *name,
@@ -220,7 +216,9 @@ static exn_status place_tensor(exn_value_id *out, exn_importer *importer, const 
     if (raw.size != bytes)
         return exn_fail(ctx, EXN_E_FORMAT, "its shape asks for %zu bytes, %zu are there", bytes, raw.size);
     if (type->dtype == EXN_F64) return raw_doubles(out, importer, name, raw, &shape, count);
-    return exn_graph_constant(out, importer->graph, name, type->kept, &shape, raw.bytes, count == 0);
+    EXN_TRY(exn_graph_constant(out, importer->graph, name, type->kept, &shape, raw.bytes, count == 0));
+    importer->graph->values[*out].mapped = type->kept == EXN_F32 && bytes >= EXN_MAPPED_BYTES;
+    return EXN_OK;
 }
 
 exn_status exn_import_tensor(exn_value_id *out, exn_importer *importer, const char *name,

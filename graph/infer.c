@@ -136,7 +136,9 @@ static exn_status bind_input(binder *b, size_t height, size_t width) {
 /* Constants move over when a node first reads them. */
 static exn_status bind_constant(binder *b, exn_value_id id) {
     const exn_value *value = &b->source->values[id];
-    return exn_graph_constant(&b->map[id], b->s.graph, value->name, value->dtype, &value->shape, value->data, false);
+    EXN_TRY(exn_graph_constant(&b->map[id], b->s.graph, value->name, value->dtype, &value->shape, value->data, false));
+    b->s.graph->values[b->map[id]].mapped = value->mapped;
+    return EXN_OK;
 }
 
 static exn_status gather_inputs(binder *b, const exn_node *node) {
@@ -159,6 +161,17 @@ static bool all_constant(const exn_infer *s) {
     for (size_t i = 0; i < s->in_count; i++)
         if (s->in[i] != EXN_VALUE_NONE && s->graph->values[s->in[i]].data == NULL) return false;
     return true;
+}
+
+/* What is read from now on, element by element, has been looked at. Weights are looked at when they are packed, so that
+ * those which no plan needs stay in the file. */
+static exn_status check_constants(const exn_infer *s) {
+    const bool weighs = (s->op == EXN_OP_Conv || s->op == EXN_OP_Gemm || s->op == EXN_OP_MatMul) && !all_constant(s);
+    for (size_t i = 0; i < s->in_count; i++) {
+        const exn_value *value = exn_infer_input(s, i);
+        if (value != NULL && !(weighs && i == 1)) EXN_TRY(exn_value_check(s->ctx, value));
+    }
+    return EXN_OK;
 }
 
 static exn_status check_shapes(const exn_infer *s) {
@@ -184,6 +197,7 @@ static exn_status bind_node(binder *b, const exn_node *node) {
     exn_infer *s = &b->s;
     EXN_TRY(gather_inputs(b, node));
     s->op = node->op;
+    EXN_TRY(check_constants(s));
     s->attrs = node->attrs;
     s->dtype = EXN_F32;
     s->alias = EXN_VALUE_NONE;

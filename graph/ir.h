@@ -29,6 +29,7 @@ typedef struct exn_value {
     const void *
         data; /* constant: the elements, row-major; NULL: computed or input. Unaligned for its type when mapped unless `aligned`: read through exn_value_f32 and exn_value_i64, or memcpy */
     bool aligned;      /* data may be read as its type directly */
+    bool mapped;       /* large, and in a mapped file: its floats were not looked at yet, see exn_value_check */
     bool owned;        /* data is freed with the graph; else it belongs to the mapped file or the caller */
     uint32_t producer; /* node index; UINT32_MAX for inputs and constants */
 } exn_value;
@@ -111,6 +112,10 @@ exn_attrs exn_attrs_default(void);
 /* Elements of a constant as int64 (from I64, I32) or float (from F32), whatever the alignment. */
 int64_t exn_value_i64(const exn_value *value, size_t index);
 float exn_value_f32(const exn_value *value, size_t index);
+/* EXN_E_FORMAT when a float of a mapped constant is not finite; import has checked the others. */
+exn_status exn_value_check(exn_context *ctx, const exn_value *value);
+/* Index of the first of `count` floats, of any alignment, that is not finite; count: all are. */
+size_t exn_floats_finite(const void *floats, size_t count);
 /* Multiply-adds of one node at its inferred shapes: Conv, Gemm, MatMul; 0 for others. */
 uint64_t exn_node_macs(const exn_graph *graph, const exn_node *node);
 

@@ -118,6 +118,7 @@ exn_status exn_lower_floats(const float **out, void **copy, exn_lowering *l, con
     *copy = NULL;
     if (!value->data) return exn_lower_fail(l, EXN_E_UNSUPPORTED, "this input must be a constant");
     if (value->dtype != EXN_F32) return exn_lower_fail(l, EXN_E_UNSUPPORTED, "constants must be float32");
+    EXN_TRY(exn_value_check(l->ctx, value));
     if (value->aligned) {
         *out = value->data;
         return EXN_OK;
@@ -233,6 +234,10 @@ static void count_uses(exn_lowering *l, const exn_schedule *schedule, const exn_
             l->uses[node->inputs[i]]++;
             l->readers[node->inputs[i]] = schedule->nodes[n];
         }
+        const bool weighs = node->input_count > 1 && node->inputs[1] != EXN_VALUE_NONE;
+        const exn_value *weight = weighs ? &l->graph->values[node->inputs[1]] : NULL;
+        const size_t count = weight && weight->data ? exn_shape_elements(&weight->shape) : 0;
+        if (count > l->largest_weight) l->largest_weight = count;
     }
     for (size_t i = 0; i < options->output_count; i++) l->uses[options->outputs[i]]++;
 }
@@ -261,4 +266,5 @@ void exn_lowering_destroy(exn_lowering *l) {
     exn_free(l->ctx, l->readers);
     exn_free(l->ctx, l->joined);
     exn_free(l->ctx, l->choices);
+    exn_free(l->ctx, l->scratch);
 }

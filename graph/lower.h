@@ -9,6 +9,8 @@
 #include "graph/schedule.h"
 #include "graph/step.h"
 
+#define EXN_LAYOUT_BYTES 192u
+
 typedef struct exn_place {
     bool known;
     exn_operand at;
@@ -33,9 +35,25 @@ typedef struct exn_lowering {
     uint32_t *uses;    /* of each value, by scheduled nodes and outputs */
     uint32_t *readers; /* of each value: the scheduled node that reads it, the last one where there are several */
     bool *joined;      /* of each value: it lies in its Concat's result already */
-    exn_fast_choice *choices; /* of each node of the graph; NULL: exact arithmetic */
-    size_t extra_bytes;       /* by which these choices make packed weights larger */
+    exn_fast_choice *choices;             /* of each node of the graph; NULL: exact arithmetic */
+    size_t extra_bytes;                   /* by which these choices make packed weights larger */
+    float *scratch;                       /* for weights that lie unaligned in the file, one after another */
+    size_t scratch_count, largest_weight; /* floats */
 } exn_lowering;
+
+/* What packed weights are made of. */
+typedef struct exn_packing exn_packing;
+typedef exn_status exn_packing_fn(float *packed, exn_lowering *l, const exn_packing *p, const float *weight);
+struct exn_packing {
+    char layout[EXN_LAYOUT_BYTES]; /* in words: with the kernel set's name and the operands below, all that the bytes
+                                      follow from */
+    size_t count;                  /* floats when packed */
+    const exn_value *weight;       /* a constant */
+    const float *scale, *bias;     /* [columns], or NULL */
+    size_t columns;
+    exn_packing_fn *pack; /* `weight` is aligned */
+    const void *how;      /* for pack */
+};
 
 exn_status exn_lowering_create(exn_lowering *out, exn_plan *plan, const exn_graph *graph, const exn_schedule *schedule,
                                const exn_plan_options *options);
@@ -87,9 +105,12 @@ exn_status exn_lower_ranked(exn_operand *out, exn_shape *memory, exn_lowering *l
 exn_status exn_lower_bind_rows(exn_lowering *l, size_t which, exn_operand rows);
 /* Makes the node's output `which` another name of elements in its memory order. */
 void exn_lower_bind(exn_lowering *l, size_t which, exn_operand at);
+/* Packed weights that live as long as the plan: those of the plan's file of packed weights, where it has them. The
+ * constant's pages are let go. */
+exn_status exn_lower_pack(const float **out, exn_lowering *l, const exn_packing *packing);
 /* What a Conv's kernels need: its shape, its packed weights, its residual (absent where it has none). */
 exn_conv_shape exn_lower_conv_shape(const exn_lowering *l, const exn_node *node);
-exn_status exn_lower_conv_pack(float **out, exn_lowering *l, const exn_conv *conv);
+exn_status exn_lower_conv_pack(const float **out, exn_lowering *l, const exn_conv *conv);
 /* Where the node may write its result right into that of the Concat that is its only reader: the Concat's result, the
  * first of its channels, and how many a pixel has. *pixel is 0 where it may not. */
 typedef struct exn_join {

@@ -45,17 +45,31 @@ exn_conv_shape exn_lower_conv_shape(const exn_lowering *l, const exn_node *node)
                             .groups = a->groups};
 }
 
-exn_status exn_lower_conv_pack(float **out, exn_lowering *l, const exn_conv *conv) {
+static exn_status pack_conv(float *packed, exn_lowering *l, const exn_packing *p, const float *weight) {
+    (void)l;
+    exn_conv_pack(packed, p->how, weight, p->scale, p->bias);
+    return EXN_OK;
+}
+
+exn_status exn_lower_conv_pack(const float **out, exn_lowering *l, const exn_conv *conv) {
     const exn_attrs *a = &l->node->attrs;
+    const exn_conv_shape *s = &conv->shape;
     const exn_value *bias = l->node->input_count > (a->residual ? 3u : 2u) ? exn_lower_input(l, 2) : NULL;
-    const float *w, *b = NULL;
-    void *w_copy = NULL, *b_copy = NULL;
-    EXN_TRY(exn_lower_floats(&w, &w_copy, l, exn_lower_input(l, 1)));
-    exn_status status = bias ? exn_lower_floats(&b, &b_copy, l, bias) : EXN_OK;
-    if (status == EXN_OK) status = exn_plan_pack_block(out, l->plan, conv->packed_count);
-    if (status == EXN_OK) exn_conv_pack(*out, conv, w, a->fold_scale, a->fold_scale ? a->fold_shift : b);
-    exn_free(l->ctx, w_copy);
-    exn_free(l->ctx, b_copy);
+    const float *b = NULL;
+    void *copy = NULL;
+    if (bias) EXN_TRY(exn_lower_floats(&b, &copy, l, bias));
+    exn_packing p = {.count = conv->packed_count,
+                     .weight = exn_lower_input(l, 1),
+                     .scale = a->fold_scale,
+                     .bias = a->fold_scale ? a->fold_shift : b,
+                     .columns = s->oc,
+                     .pack = pack_conv,
+                     .how = conv};
+    snprintf(p.layout, sizeof p.layout, "conv %s of %u, %u columns, %zu -> %zu channels, %zux%zu, %zu groups",
+             exn_conv_algorithm_name(conv->algorithm), conv->winograd ? (unsigned)conv->winograd->outputs : 0,
+             conv->tile ? conv->tile->nr : conv->depthwise->panel, s->c, s->oc, s->kh, s->kw, s->groups);
+    const exn_status status = exn_lower_pack(out, l, &p);
+    exn_free(l->ctx, copy);
     return status;
 }
 
@@ -100,7 +114,7 @@ exn_status exn_lower_conv(exn_lowering *l) {
         exn_conv_prepare_winograd(&conv, &l->plan->kernels, &shape, choice.outputs, a->activation, a->lo, a->hi);
     else
         exn_conv_prepare(&conv, &l->plan->kernels, &shape, a->activation, a->lo, a->hi);
-    float *packed;
+    const float *packed;
     exn_operand in, residual;
     EXN_TRY(exn_lower_conv_pack(&packed, l, &conv));
     EXN_TRY(exn_lower_native(&in, l, node->inputs[0]));

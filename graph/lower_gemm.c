@@ -17,29 +17,31 @@ static void run_gemm(const exn_step *step, exn_exec_view *view, exn_part part) {
 
 /* The right side of a product that is known now: B(p, j) = b[p*row + j*col], scale and bias per column. */
 typedef struct exn_right {
-    const float *b;
+    const exn_gemm *gemm;
     ptrdiff_t row, col;
-    float *scale, *bias; /* [n], or NULL */
-    void *copies[2];     /* to be freed */
+    size_t flat_c, flat_hw; /* of the left side's place */
+    float *scale, *bias;    /* [n], or NULL */
 } exn_right;
 
-static void free_right(exn_lowering *l, exn_right *right) {
-    exn_free(l->ctx, right->scale);
-    exn_free(l->ctx, right->bias);
-    exn_free(l->ctx, right->copies[0]);
-    exn_free(l->ctx, right->copies[1]);
+/* Weights for an input that was flattened as (c, h, w) but lies as (h, w, c): their k axis is reordered alike. */
+static exn_status pack_reordered(float *packed, exn_lowering *l, const exn_right *right, const float *weight) {
+    const exn_gemm *g = right->gemm;
+    const bool by_column = right->col != 1;
+    float *reordered = exn_malloc(l->ctx, g->n * g->k, sizeof *reordered);
+    if (!reordered) return EXN_E_NOMEM;
+    const size_t dims[4] = {by_column ? g->n : 1, right->flat_c, right->flat_hw, by_column ? 1 : g->n};
+    const exn_shape shape = exn_shape_of(4, dims);
+    exn_permute(&shape, (const size_t[]){0, 2, 1, 3}, weight, reordered, exn_part_whole());
+    exn_gemm_pack(packed, g->tile, g->n, g->k, reordered, right->row, right->col, right->scale, right->bias);
+    exn_free(l->ctx, reordered);
+    return EXN_OK;
 }
 
-/* Weights for an input that was flattened as (c, h, w) but lies as (h, w, c): their k axis is reordered alike. */
-static exn_status reorder_map(exn_lowering *l, exn_right *right, size_t n, size_t k, const exn_place *place) {
-    const bool by_column = right->col != 1;
-    void *reordered = exn_malloc(l->ctx, n * k, sizeof(float));
-    if (!reordered) return EXN_E_NOMEM;
-    const size_t dims[4] = {by_column ? n : 1, place->flat_c, place->flat_hw, by_column ? 1 : n};
-    const exn_shape shape = exn_shape_of(4, dims);
-    exn_permute(&shape, (const size_t[]){0, 2, 1, 3}, right->b, reordered, exn_part_whole());
-    right->copies[1] = reordered;
-    right->b = reordered;
+static exn_status pack_gemm(float *packed, exn_lowering *l, const exn_packing *p, const float *weight) {
+    const exn_right *right = p->how;
+    const exn_gemm *g = right->gemm;
+    if (right->flat_c) return pack_reordered(packed, l, right, weight);
+    exn_gemm_pack(packed, g->tile, g->n, g->k, weight, right->row, right->col, right->scale, right->bias);
     return EXN_OK;
 }
 
@@ -78,17 +80,27 @@ static exn_status column_bias(exn_lowering *l, exn_right *right, size_t n, const
     return EXN_OK;
 }
 
-static exn_status pack_right(float **out, exn_lowering *l, const exn_gemm *g, const exn_value *b, bool transposed,
+static exn_status pack_right(const float **out, exn_lowering *l, const exn_gemm *g, const exn_value *b, bool transposed,
                              const exn_value *bias, const exn_place *map) {
-    exn_right right = {.row = transposed ? 1 : (ptrdiff_t)g->n, .col = transposed ? (ptrdiff_t)g->k : 1};
-    exn_status status = exn_lower_floats(&right.b, &right.copies[0], l, b);
-    if (status == EXN_OK && map->flat_c) status = reorder_map(l, &right, g->n, g->k, map);
-    if (status == EXN_OK) status = column_scale(l, &right, g->n);
+    exn_right right = {.gemm = g,
+                       .row = transposed ? 1 : (ptrdiff_t)g->n,
+                       .col = transposed ? (ptrdiff_t)g->k : 1,
+                       .flat_c = map->flat_c,
+                       .flat_hw = map->flat_hw};
+    exn_status status = column_scale(l, &right, g->n);
     if (status == EXN_OK) status = column_bias(l, &right, g->n, bias);
-    if (status == EXN_OK) status = exn_plan_pack_block(out, l->plan, exn_gemm_packed_count(g->tile, g->n, g->k));
-    if (status == EXN_OK)
-        exn_gemm_pack(*out, g->tile, g->n, g->k, right.b, right.row, right.col, right.scale, right.bias);
-    free_right(l, &right);
+    exn_packing p = {.count = exn_gemm_packed_count(g->tile, g->n, g->k),
+                     .weight = b,
+                     .scale = right.scale,
+                     .bias = right.bias,
+                     .columns = g->n,
+                     .pack = pack_gemm,
+                     .how = &right};
+    snprintf(p.layout, sizeof p.layout, "gemm, %u columns, %zu x %zu, steps %td and %td, map of %zu x %zu", g->tile->nr,
+             g->k, g->n, right.row, right.col, right.flat_c, right.flat_hw);
+    if (status == EXN_OK) status = exn_lower_pack(out, l, &p);
+    exn_free(l->ctx, right.scale);
+    exn_free(l->ctx, right.bias);
     return status;
 }
 
@@ -162,7 +174,7 @@ exn_status exn_lower_gemm(exn_lowering *l) {
         EXN_TRY(exn_lower_rows(&in[0], l, node->inputs[0]));
     EXN_TRY(lower_addend(&in[2], l, bias, y));
     if (in[2].buffer != EXN_NO_BUFFER || in[2].constant) work.gemm.e.residual_row = (ptrdiff_t)n;
-    float *packed;
+    const float *packed;
     EXN_TRY(pack_right(&packed, l, &work.gemm, right, a->trans_b, bias, &map));
     return add_gemm(l, &work, packed, in);
 }
@@ -193,7 +205,7 @@ exn_status exn_lower_matmul(exn_lowering *l) {
         in[0] = map.at;
     else
         EXN_TRY(exn_lower_rows(&in[0], l, node->inputs[0]));
-    float *packed = NULL;
+    const float *packed = NULL;
     if (one_matrix && right->data) {
         work.gemm.packed = true;
         EXN_TRY(pack_right(&packed, l, &work.gemm, right, false, NULL, &map));

@@ -54,11 +54,8 @@ static size_t find_block(exn_strips *strips, const exn_lowering *l, const exn_no
 }
 
 static exn_status pack_stage(const float **out, exn_lowering *l, const exn_node *node, const exn_conv *conv) {
-    float *packed;
     l->node = node;
-    EXN_TRY(exn_lower_conv_pack(&packed, l, conv));
-    *out = packed;
-    return EXN_OK;
+    return exn_lower_conv_pack(out, l, conv);
 }
 
 exn_status exn_lower_strips(size_t *taken, exn_lowering *l, const uint32_t *nodes, size_t count, size_t branch) {

@@ -2,8 +2,8 @@
  * Opening a model: map, read, bind at batch 1, fold, look for exits. */
 #include "graph/model.h"
 
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "arch/select.h"
 #include "graph/fold.h"
@@ -46,16 +46,57 @@ exn_status exn_model_bind(exn_graph **out, const exn_model *model, size_t batch,
     return status == EXN_OK ? EXN_OK : exn_fail_in(model->ctx, status, "%s", model->path);
 }
 
-/* The file's bytes, and those of the files beside it that hold weights: a network is all of them. */
-static void hash_files(exn_model *model) {
-    exn_hash_text(model->hash, model->file.bytes, model->file.size);
+/* A network is the file's bytes, and those of the files beside it that hold weights. */
+void exn_model_hash(char text[EXN_HASH_TEXT_BYTES], const exn_model *model) {
+    exn_hash_text(text, model->file.bytes, model->file.size);
+    exn_mapping_forget(model->file.bytes, model->file.size);
     for (size_t i = 0; i < model->externals.count; i++) {
         const exn_mapping *weights = &model->externals.items[i].mapping;
         char both[2][EXN_HASH_TEXT_BYTES];
-        memcpy(both[0], model->hash, sizeof both[0]);
+        memcpy(both[0], text, sizeof both[0]);
         exn_hash_text(both[1], weights->bytes, weights->size);
-        exn_hash_text(model->hash, both, sizeof both);
+        exn_mapping_forget(weights->bytes, weights->size);
+        exn_hash_text(text, both, sizeof both);
     }
+}
+
+static int by_address(const void *a, const void *b) {
+    const uintptr_t x = (uintptr_t)((const exn_value *)a)->data, y = (uintptr_t)((const exn_value *)b)->data;
+    return x < y ? -1 : x > y;
+}
+
+/* *all = hash of itself and these bytes. */
+static void extend_hash(exn_hash *all, const void *bytes, size_t count) {
+    const exn_hash both[2] = {*all, exn_hash_bytes(bytes, count)};
+    *all = exn_hash_bytes(both, sizeof both);
+}
+
+/* The file around its mapped constants: they lie somewhere in it, in any order, a hostile file's even over each other. */
+static exn_status hash_graph(exn_model *model) {
+    const exn_graph *source = model->source;
+    exn_value *mapped = exn_calloc(model->ctx, source->value_count, sizeof *mapped);
+    if (mapped == NULL) return EXN_E_NOMEM;
+    const uintptr_t begin = (uintptr_t)model->file.bytes, end = begin + model->file.size;
+    size_t count = 0;
+    for (size_t i = 0; i < source->value_count; i++) {
+        const uintptr_t data = (uintptr_t)source->values[i].data;
+        if (source->values[i].mapped && data >= begin && data < end) mapped[count++] = source->values[i];
+    }
+    qsort(mapped, count, sizeof *mapped, by_address);
+    exn_hash hash = {0};
+    const uint8_t *next = model->file.bytes;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *data = mapped[i].data;
+        const size_t bytes = exn_shape_elements(&mapped[i].shape) * sizeof(float);
+        if (data > next) extend_hash(&hash, next, (size_t)(data - next));
+        if (data + bytes > next) next = data + bytes;
+    }
+    extend_hash(&hash, next, (size_t)(end - (uintptr_t)next));
+    for (size_t i = 0; i < model->externals.count; i++)
+        extend_hash(&hash, &model->externals.items[i].mapping.size, sizeof(size_t));
+    exn_hash_text(model->graph_hash, &hash, sizeof hash);
+    exn_free(model->ctx, mapped);
+    return EXN_OK;
 }
 
 /* The size asked for, else the file's, else the usual one. */
@@ -90,11 +131,10 @@ static exn_status open_model(exn_model *model, const char *path, const exn_model
     if (model->path == NULL) return EXN_E_NOMEM;
     EXN_TRY(exn_kernels_for_context(&model->kernels, model->ctx));
     EXN_TRY(exn_mapping_open(&model->file, model->ctx, path));
-    const exn_status status = read_graph(model, options);
+    exn_status status = read_graph(model, options);
+    if (status == EXN_OK) status = hash_graph(model);
     if (status != EXN_OK) return exn_fail_in(model->ctx, status, "%s", path);
-    hash_files(model);
-    /* Checking and hashing read every page once; what no plan packs need not stay in memory. */
-    if (model->file.size > 0) madvise((void *)(uintptr_t)model->file.bytes, model->file.size, MADV_DONTNEED);
+    exn_mapping_forget(model->file.bytes, model->file.size); /* read once; what no plan packs need not stay in memory */
     return EXN_OK;
 }
 

@@ -20,11 +20,13 @@ struct exn_model {
     exn_tap *taps; /* in order of cost; the last is the classifier's input; none if the network has no classifier */
     size_t tap_count;
     uint64_t macs, parameters;
-    char hash[EXN_HASH_TEXT_BYTES]; /* of the file's bytes, and of its externals' */
+    char graph_hash[EXN_HASH_TEXT_BYTES]; /* of the file without its mapped constants, and of its externals' sizes */
 };
 
 /* A graph for another batch or size: copied from the source, inferred, folded, fused. height, width 0: the model's.
  * The model must outlive it. */
 exn_status exn_model_bind(exn_graph **out, const exn_model *model, size_t batch, size_t height, size_t width);
+/* Hash of the file's bytes, and of its externals': reads all of them, which opening did not. */
+void exn_model_hash(char text[EXN_HASH_TEXT_BYTES], const exn_model *model);
 
 #endif

@@ -75,9 +75,18 @@ static exn_status lower_all(exn_lowering *l, const exn_schedule *schedule, const
     return exn_plan_layout(l->plan);
 }
 
+/* Plans work without the file, so a disk that refuses it is only told. */
+static exn_status save_packed(exn_plan *plan) {
+    const exn_status status = plan->packed_file ? exn_packed_save(plan->packed_file) : EXN_OK;
+    if (status != EXN_E_IO) return status;
+    exn_log(plan->ctx, EXN_LOG_WARNING, "packed weights are not kept: %s", exn_context_error(plan->ctx));
+    return EXN_OK;
+}
+
 static exn_status fill_plan(exn_plan *plan, const exn_graph *graph, const exn_plan_options *options) {
     exn_schedule schedule;
     exn_lowering lowering;
+    if (options->packed) EXN_TRY(exn_packed_open(&plan->packed_file, plan->ctx, options->packed));
     EXN_TRY(exn_schedule_create(&schedule, graph, options->outputs, options->output_count));
     exn_status status = exn_lowering_create(&lowering, plan, graph, &schedule, options);
     if (status == EXN_OK) {
@@ -99,7 +108,8 @@ exn_status exn_plan_create(exn_plan **out, const exn_graph *graph, const exn_pla
     plan->arithmetic = options->arithmetic;
     plan->output_count = options->output_count;
     plan->outputs = exn_calloc(ctx, options->output_count, sizeof *plan->outputs);
-    const exn_status status = plan->outputs ? fill_plan(plan, graph, options) : EXN_E_NOMEM;
+    exn_status status = plan->outputs ? fill_plan(plan, graph, options) : EXN_E_NOMEM;
+    if (status == EXN_OK) status = save_packed(plan);
     if (status != EXN_OK) {
         exn_plan_destroy(plan);
         return status;
@@ -114,6 +124,7 @@ void exn_plan_destroy(exn_plan *plan) {
     for (size_t i = 0; i < plan->step_count; i++) exn_free(ctx, plan->steps[i].name);
     for (size_t i = 0; i < plan->block_count; i++) exn_free(ctx, plan->blocks[i]);
     exn_pieces_release(&plan->packed, ctx);
+    exn_packed_close(plan->packed_file);
     exn_free(ctx, plan->steps);
     exn_free(ctx, plan->blocks);
     exn_free(ctx, plan->buffers);

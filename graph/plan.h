@@ -25,6 +25,8 @@ typedef struct exn_plan_options {
                                        logits of exit 0, 1, ...; computation that no output needs is dropped, and what
                                        output i needs is scheduled before anything that only output i+1 needs */
     size_t output_count;
+    const char *packed; /* path of a file of packed weights: mapped where it fits, replaced where it does not, see
+                           graph/packed.h; NULL: none. That it cannot be written is logged, no failure */
 } exn_plan_options;
 
 /* Schedules segment 1, head 1, segment 2, head 2 ...; lowers, packs weights, assigns the arena. The graph may be destroyed

@@ -4,6 +4,7 @@
 #define EXN_GRAPH_STEP_H
 
 #include "core/pieces.h"
+#include "graph/packed.h"
 #include "graph/plan.h"
 #include "graph/strips.h"
 #include "kernels/conv.h"
@@ -155,6 +156,7 @@ struct exn_plan {
     size_t block_count, block_capacity;
     exn_pieces packed; /* packed weights, in the order of the steps */
     size_t packed_bytes;
+    exn_packed *packed_file; /* NULL: none */
     exn_arena_plan arena;
 };
 

@@ -18,7 +18,8 @@ typedef struct benched {
     exn_exec *exec;
     double *ms; /* of every run, sorted */
     size_t runs;
-    double first_ms, peak_gflops, gflops;
+    double load_ms, first_ms, peak_gflops, gflops;
+    double opened_mb, planned_mb, run_mb; /* resident after each step */
     uint64_t macs;
     double *layer_seconds;
 } benched;
@@ -31,11 +32,22 @@ static void release(benched *b, exn_tool *tool) {
     exn_model_destroy(b->model);
 }
 
-/* The value to end at: a value's own name, or a node's, whose first result is meant. */
+/* First result of the node of this name, NONE if there is no such node. */
+static exn_value_id node_result(const exn_graph *graph, const char *name) {
+    for (size_t i = 0; i < graph->node_count; i++)
+        if (strcmp(graph->nodes[i].name, name) == 0) return graph->nodes[i].outputs[0];
+    return EXN_VALUE_NONE;
+}
+
+/* The value to end at: a value's own name, or a node's, whose first result is meant. A node that folding merged into the one
+ * before it gave that one its result. */
 static exn_status find_cut(exn_value_id *out, const exn_tool *tool, const exn_model *model, const char *name) {
     exn_value_id value = exn_graph_find(model->graph, name);
-    for (size_t i = 0; i < model->graph->node_count && value == EXN_VALUE_NONE; i++)
-        if (strcmp(model->graph->nodes[i].name, name) == 0) value = model->graph->nodes[i].outputs[0];
+    if (value == EXN_VALUE_NONE) value = node_result(model->graph, name);
+    if (value == EXN_VALUE_NONE) {
+        const exn_value_id merged = node_result(model->source, name);
+        if (merged != EXN_VALUE_NONE) value = exn_graph_find(model->graph, model->source->values[merged].name);
+    }
     if (value == EXN_VALUE_NONE || model->graph->values[value].data != NULL || value == model->graph->input)
         return exn_fail(tool->ctx, EXN_E_INVALID,
                         "%s: computes no value or node '%s' after folding (exeunt plan lists them)", model->path, name);
@@ -66,6 +78,7 @@ static double run_once(benched *b) {
 static exn_status time_runs(benched *b, exn_tool *tool, double seconds) {
     size_t capacity = 0;
     b->first_ms = run_once(b);
+    b->run_mb = exn_report_rss_mb();
     const double begin = exn_now();
     while (b->runs < LEAST_RUNS || exn_now() - begin < seconds) {
         EXN_TRY(exn_grow(tool->ctx, (void **)&b->ms, &capacity, b->runs + 1, sizeof *b->ms));
@@ -95,15 +108,24 @@ static exn_status time_layers(benched *b, exn_tool *tool) {
     return EXN_OK;
 }
 
-static exn_status measure(benched *b, exn_tool *tool) {
-    double seconds = 2.0;
-    if (!exn_args_number(&seconds, tool->args, "seconds", 0.0, 600.0)) return EXN_E_INVALID;
+/* From the file to a plan with its memory: what a program waits for before its first run. */
+static exn_status load(benched *b, exn_tool *tool, const exn_model_options *size) {
+    const double begin = exn_now();
+    EXN_TRY(exn_model_open(&b->model, tool->ctx, tool->args->operands[0], size));
+    b->opened_mb = exn_report_rss_mb();
     const exn_model *model = b->model;
     exn_value_id output = model->graph->output;
     const char *cut = exn_args_text(tool->args, "cut");
     if (cut != NULL) EXN_TRY(find_cut(&output, tool, model, cut));
     EXN_TRY(exn_engine_plan(&b->plan, tool, model->graph, &model->kernels, &output, 1));
     EXN_TRY(exn_exec_create(&b->exec, tool->ctx, b->plan));
+    b->load_ms = (exn_now() - begin) * 1e3;
+    b->planned_mb = exn_report_rss_mb();
+    return EXN_OK;
+}
+
+static exn_status measure(benched *b, exn_tool *tool, double seconds) {
+    const exn_model *model = b->model;
     EXN_TRY(time_runs(b, tool, seconds));
     EXN_TRY(exn_peak_gflops(&b->peak_gflops, tool->ctx, &model->kernels));
     b->macs = exn_plan_output_macs(b->plan, 0);
@@ -133,19 +155,31 @@ static json_t *layers_report(const benched *b, size_t threads) {
     return list;
 }
 
+static const char *arithmetic_of(const exn_tool *tool) {
+    const char *wish = exn_args_text(tool->args, "arithmetic");
+    return wish != NULL ? wish : "exact";
+}
+
 static exn_status print_json(exn_tool *tool, const benched *b) {
     const exn_arena_plan arena = exn_plan_arena(b->plan);
     json_t *report = exn_report_create("bench");
     exn_report_text(report, "model", b->model->path);
     exn_report_count(report, "threads", tool->threads);
     exn_report_text(report, "isa", b->model->kernels.name);
-    const char *arithmetic = exn_args_text(tool->args, "arithmetic");
-    exn_report_text(report, "arithmetic", arithmetic ? arithmetic : "exact");
+    const char *cut = exn_args_text(tool->args, "cut");
+    if (cut != NULL) exn_report_text(report, "cut", cut);
+    exn_report_text(report, "arithmetic", arithmetic_of(tool));
     exn_report_count(report, "runs", b->runs);
     exn_report_real(report, "min_ms", b->ms[0]);
     exn_report_real(report, "median_ms", b->ms[b->runs / 2]);
     exn_report_real(report, "first_ms", b->first_ms);
+    exn_report_real(report, "load_ms", b->load_ms);
     exn_report_real(report, "peak_rss_mb", exn_report_peak_rss_mb());
+    json_t *resident = json_object();
+    exn_report_real(resident, "opened", b->opened_mb);
+    exn_report_real(resident, "planned", b->planned_mb);
+    exn_report_real(resident, "run", b->run_mb);
+    json_object_set_new(report, "rss_mb", resident);
     exn_report_count(report, "macs", b->macs);
     exn_report_real(report, "gflops", b->gflops);
     exn_report_real(report, "peak_gflops", b->peak_gflops * (double)tool->threads);
@@ -158,14 +192,15 @@ static exn_status print_json(exn_tool *tool, const benched *b) {
 
 static void print_text(const exn_tool *tool, const benched *b) {
     const exn_arena_plan arena = exn_plan_arena(b->plan);
-    printf("%s, %s, %zu thread%s\n", b->model->path, b->model->kernels.name, tool->threads,
-           tool->threads == 1 ? "" : "s");
-    printf("  %.3f ms median, %.3f ms least, %.3f ms first (%zu runs)\n", b->ms[b->runs / 2], b->ms[0], b->first_ms,
-           b->runs);
+    printf("%s, %s, %zu thread%s, %s arithmetic\n", b->model->path, b->model->kernels.name, tool->threads,
+           tool->threads == 1 ? "" : "s", arithmetic_of(tool));
+    printf("  %.3f ms median, %.3f ms least (%zu runs); %.1f ms to load, %.3f ms first run\n", b->ms[b->runs / 2],
+           b->ms[0], b->runs, b->load_ms, b->first_ms);
     printf("  %.1f M multiply-adds, %.1f GFLOP/s, %.0f %% of the measured peak\n", (double)b->macs * 1e-6, b->gflops,
            100.0 * b->gflops / (b->peak_gflops * (double)tool->threads));
-    printf("  arena %zu bytes (lower bound %zu), peak memory %.1f MB\n", arena.bytes, arena.lower_bound_bytes,
-           exn_report_peak_rss_mb());
+    printf("  arena %zu bytes (lower bound %zu)\n", arena.bytes, arena.lower_bound_bytes);
+    printf("  resident: %.1f MB opened, %.1f planned, %.1f after the first run, %.1f at most\n", b->opened_mb,
+           b->planned_mb, b->run_mb, exn_report_peak_rss_mb());
     if (b->layer_seconds == NULL) return;
     printf("\n  %10s %6s  %-20s %-26s %s\n", "us", "peak", "operator", "algorithm", "name");
     for (size_t i = 0; i < exn_plan_step_count(b->plan); i++) {
@@ -178,10 +213,13 @@ static void print_text(const exn_tool *tool, const benched *b) {
 static exn_status run(exn_tool *tool) {
     benched b = {0};
     exn_model_options size = {.struct_size = sizeof size};
-    if (!exn_args_count(&size.height, tool->args, "size", 1, 4096)) return EXN_E_INVALID;
+    double seconds = 2.0;
+    if (!exn_args_count(&size.height, tool->args, "size", 1, 4096) ||
+        !exn_args_number(&seconds, tool->args, "seconds", 0.0, 600.0))
+        return EXN_E_INVALID;
     size.width = size.height;
-    exn_status status = exn_model_open(&b.model, tool->ctx, tool->args->operands[0], &size);
-    if (status == EXN_OK) status = measure(&b, tool);
+    exn_status status = load(&b, tool, &size);
+    if (status == EXN_OK) status = measure(&b, tool, seconds);
     if (status == EXN_OK && tool->json)
         status = print_json(tool, &b);
     else if (status == EXN_OK)
@@ -193,6 +231,7 @@ static exn_status run(exn_tool *tool) {
 static const exn_option options[] = {{"layers", NULL, "also every step's microseconds", 0},
                                      {"cut", "NODE", "end the network at this node or value", 0},
                                      EXN_ARITHMETIC_OPTIONS,
+                                     EXN_PACKED_OPTION,
                                      {"seconds", "S", "how long to measure, 20 runs at least (default 2)", 0},
                                      {"size", "S", "input height and width where the file leaves them open", 0},
                                      EXN_COMMON_OPTIONS};

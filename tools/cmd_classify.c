@@ -2,6 +2,7 @@
  * exeunt classify: labels for photos. */
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "tools/engine.h"
@@ -39,9 +40,18 @@ static exn_status classify(exn_tool *tool, exn_runner *runner, const exn_profile
     return exn_report_print(report, tool, true);
 }
 
+/* "PROFILE.packed", unless --packed names another file, or none. */
+static const char *packed_path(char beside[PATH_MAX], const exn_tool *tool) {
+    const char *wish = exn_args_text(tool->args, "packed");
+    if (wish != NULL) return strcmp(wish, "none") == 0 ? NULL : wish;
+    const int length = snprintf(beside, PATH_MAX, "%s.packed", tool->args->operands[0]);
+    return length < PATH_MAX ? beside : NULL;
+}
+
 /* Where there is a watch from earlier runs, it goes on. */
 static exn_status open_runner(exn_runner **out, exn_tool *tool, const exn_profile *profile, const char *watch) {
-    exn_runner_options options = {.struct_size = sizeof options};
+    char beside[PATH_MAX];
+    exn_runner_options options = {.struct_size = sizeof options, .packed = packed_path(beside, tool)};
     exn_runner *runner;
     if (!exn_args_number(&options.audit_share, tool->args, "audit", 0.0, 1.0)) return EXN_E_INVALID;
     EXN_TRY(exn_runner_create(&runner, profile, &options));
@@ -73,6 +83,7 @@ static exn_status run(exn_tool *tool) {
     exn_person person = {0};
     EXN_TRY(exn_person_open(&person, tool, tool->args->operands[0], NULL));
     exn_status status = exn_person_turn(&person, tool);
+    if (status == EXN_OK && exn_args_text(tool->args, "verify") != NULL) status = exn_profile_verify(person.profile);
     if (status == EXN_OK) status = classify_all(tool, person.profile);
     exn_person_close(&person);
     return status;
@@ -82,6 +93,8 @@ static const exn_option options[] = {
     {"audit", "SHARE", "compare this share of answers with the last exit's, and step back where they differ too often",
      0},
     EXN_TARGET_OPTION,
+    {"packed", "FILE", "where packed weights are kept for the next start; none: nowhere (default PROFILE.packed)", 0},
+    {"verify", NULL, "first compare the network's weights with those the profile was made for", 0},
     EXN_COMMON_OPTIONS};
 
 const exn_command exn_command_classify = {

@@ -131,6 +131,7 @@ static const exn_option options[] = {{"output", "OUT.npy", "where the logits go:
                                      {"exit", "K", "with --profile: the exit to ask (default: the last)", 0},
                                      {"batch", "N", "samples computed at once; does not change results (default 1)", 0},
                                      EXN_ARITHMETIC_OPTIONS,
+                                     EXN_PACKED_OPTION,
                                      EXN_COMMON_OPTIONS};
 
 const exn_command exn_command_run = {

@@ -63,6 +63,7 @@ exn_status exn_engine_plan(exn_plan **out, exn_tool *tool, const exn_graph *grap
     exn_plan_options options = {
         .kernels = kernels, .threads = tool->threads, .outputs = outputs, .output_count = count};
     if (!exn_engine_arithmetic(&options, tool)) return EXN_E_INVALID;
+    options.packed = exn_args_text(tool->args, "packed");
     return exn_plan_create(out, graph, &options);
 }
 

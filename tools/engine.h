@@ -50,6 +50,9 @@ void exn_engine_close(exn_engine *engine);
     }
 /* Reads these options. */
 bool exn_engine_arithmetic(exn_plan_options *out, exn_tool *tool);
+/* Row of the table of options of commands that may keep packed weights. */
+#define EXN_PACKED_OPTION                                                                                              \
+    { "packed", "FILE", "keep packed weights here: the next start maps them ready to run", 0 }
 /* A graph's plan for the program's options. */
 exn_status exn_engine_plan(exn_plan **out, exn_tool *tool, const exn_graph *graph, const exn_kernel_set *kernels,
                            const exn_value_id *outputs, size_t count);

@@ -52,8 +52,26 @@ exn_status exn_report_print(json_t *report, exn_tool *tool, bool compact) {
     return EXN_OK;
 }
 
+/* A line of /proc/self/status in MB, NaN where there is none. */
+static double status_mb(const char *key) {
+    FILE *file = fopen("/proc/self/status", "re");
+    char line[128];
+    double kilobytes = (double)NAN;
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, key, strlen(key)) == 0) kilobytes = strtod(line + strlen(key), NULL);
+    if (file != NULL) fclose(file);
+    return kilobytes / 1024.0;
+}
+
+double exn_report_rss_mb(void) {
+    return status_mb("VmRSS:");
+}
+
+/* getrusage's peak begins with that of the program which started this one. */
 double exn_report_peak_rss_mb(void) {
     struct rusage usage;
+    const double peak = status_mb("VmHWM:");
+    if (isfinite(peak)) return peak;
     if (getrusage(RUSAGE_SELF, &usage) != 0) return (double)NAN;
     return (double)usage.ru_maxrss / 1024.0;
 }

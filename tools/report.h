@@ -16,7 +16,8 @@ void exn_report_text(json_t *object, const char *key, const char *value); /* byt
 void exn_report_flag(json_t *object, const char *key, bool value);
 /* Prints and releases; compact: on one line. EXN_E_NOMEM when something was missing. */
 exn_status exn_report_print(json_t *report, exn_tool *tool, bool compact);
-/* Peak resident memory of this process so far. */
+/* Resident memory of this process at its peak so far, and now (NaN where the system does not say). */
 double exn_report_peak_rss_mb(void);
+double exn_report_rss_mb(void);
 
 #endif

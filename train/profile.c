@@ -181,6 +181,7 @@ exn_status exn_profile_create(exn_profile **out, const exn_model *model, const e
     if (!profile) return EXN_E_NOMEM;
     profile->ctx = model->ctx;
     profile->model = model;
+    exn_model_hash(profile->network_hash, model);
     const exn_status status = fill_in(profile, &filled);
     if (status != EXN_OK) {
         exn_profile_destroy(profile);

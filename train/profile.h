@@ -33,7 +33,8 @@ typedef struct exn_exit {
 struct exn_profile {
     exn_context *ctx;
     const exn_model *model;
-    exn_exit *exits; /* ascending depth; the last is the network's own classifier */
+    char network_hash[EXN_HASH_TEXT_BYTES]; /* exn_model_hash of the model it was made for */
+    exn_exit *exits;                        /* ascending depth; the last is the network's own classifier */
     size_t exit_count;
     char **classes;
     size_t class_count; /* equals the model's logits */

@@ -199,6 +199,16 @@ exn_status exn_profile_open(exn_profile **out, const exn_model *model, const cha
     return status;
 }
 
+exn_status exn_profile_verify(const exn_profile *profile) {
+    char actual[EXN_HASH_TEXT_BYTES];
+    if (!profile) return EXN_E_INVALID;
+    exn_model_hash(actual, profile->model);
+    if (!strcmp(actual, profile->network_hash)) return EXN_OK;
+    return exn_fail(profile->ctx, EXN_E_INVALID,
+                    "%s: its weights have changed since the profile was made: hash %s, not %s", profile->model->path,
+                    actual, profile->network_hash);
+}
+
 static exn_status resolve(char *out, size_t out_bytes, exn_context *ctx, const char *path, const char *model_path) {
     char *place = behind_link(path);
     if (!place) return exn_fail(ctx, EXN_E_IO, "%s: %s", path, strerror(errno));

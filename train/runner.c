@@ -32,7 +32,7 @@ const char *exn_runner_error(const exn_runner *runner) {
 }
 
 /* The untouched network answers at its own temperature, not at the personal one. */
-static exn_status build_stage(exn_stage *stage, const exn_runner *runner, exn_rung rung) {
+static exn_status build_stage(exn_stage *stage, const exn_runner *runner, exn_rung rung, const char *packed) {
     const exn_profile *profile = runner->profile;
     stage->rules = exn_calloc(runner->ctx, profile->exit_count, sizeof *stage->rules);
     if (!stage->rules) return EXN_E_NOMEM;
@@ -48,14 +48,15 @@ static exn_status build_stage(exn_stage *stage, const exn_runner *runner, exn_ru
                                       .threads = runner->threads,
                                       .arithmetic = EXN_EXACT,
                                       .outputs = stage->network.logits,
-                                      .output_count = stage->network.exit_count};
+                                      .output_count = stage->network.exit_count,
+                                      .packed = packed};
     EXN_TRY(exn_plan_create(&stage->plan, stage->network.graph, &options));
     return exn_exec_create(&stage->exec, runner->ctx, stage->plan);
 }
 
-exn_status exn_stage_create(exn_stage *out, const exn_runner *runner, exn_rung rung) {
+exn_status exn_stage_create(exn_stage *out, const exn_runner *runner, exn_rung rung, const char *packed) {
     exn_stage stage = {0};
-    const exn_status status = build_stage(&stage, runner, rung);
+    const exn_status status = build_stage(&stage, runner, rung, packed);
     if (status == EXN_OK)
         *out = stage;
     else
@@ -74,7 +75,8 @@ static exn_status set_up(exn_runner *runner, const exn_runner_options *options) 
         EXN_TRY(exn_profile_rules(runner->rules[r], profile, options->target));
     }
     EXN_TRY(exn_runner_begin_watch(runner, options->target, options->whole_network ? 0 : options->audit_share));
-    EXN_TRY(exn_stage_create(&runner->stage, runner, options->whole_network ? EXN_RUNG_WHOLE : runner->bypass.rung));
+    EXN_TRY(exn_stage_create(&runner->stage, runner, options->whole_network ? EXN_RUNG_WHOLE : runner->bypass.rung,
+                             options->packed));
     return exn_resizer_create(&runner->resizer, runner->ctx);
 }
 

@@ -33,7 +33,7 @@ struct exn_runner {
 };
 
 /* What a rung runs. On failure nothing is left. */
-exn_status exn_stage_create(exn_stage *out, const exn_runner *runner, exn_rung rung);
+exn_status exn_stage_create(exn_stage *out, const exn_runner *runner, exn_rung rung, const char *packed);
 void exn_stage_destroy(exn_stage *stage, exn_context *ctx);
 /* The rules of the rungs and what is expected of them, from the profile's point for `target`; audits where share is above 0. */
 exn_status exn_runner_begin_watch(exn_runner *runner, exn_target target, double share);

@@ -63,7 +63,7 @@ static exn_status make_deep(exn_runner *runner) {
     }
     exn_exit_rule *const cut = runner->rules[EXN_RUNG_CUT];
     runner->rules[EXN_RUNG_CUT] = all;
-    const exn_status status = exn_stage_create(&runner->deep, runner, EXN_RUNG_CUT);
+    const exn_status status = exn_stage_create(&runner->deep, runner, EXN_RUNG_CUT, NULL);
     runner->rules[EXN_RUNG_CUT] = cut;
     exn_free(runner->ctx, all);
     for (size_t i = 0; status == EXN_OK && i < runner->deep.network.exit_count; i++)
@@ -107,7 +107,7 @@ static exn_status look_deeper(bool differs[EXN_RUNGS], exn_runner *runner) {
 static exn_status move_to(exn_runner *runner, const exn_bypass *next) {
     exn_stage stage;
     if (next->rung != runner->bypass.rung) {
-        EXN_TRY(exn_stage_create(&stage, runner, next->rung));
+        EXN_TRY(exn_stage_create(&stage, runner, next->rung, NULL));
         exn_stage_destroy(&runner->stage, runner->ctx);
         runner->stage = stage;
     }

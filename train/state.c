@@ -68,14 +68,14 @@ exn_status exn_state_write(char **out, const exn_profile *profile, const exn_ten
      * them where it fails. */
     const bool whole = json_array_size(classes) == profile->class_count &&
                        json_array_size(exits) == profile->exit_count && json_object_size(checksums) == tensors->count;
-    json_t *root =
-        json_pack("{s:s, s:{s:i, s:i}, s:{s:s, s:I, s:s}, s:o, s:o, s:s, s:I, s:I, s:o, s:s, s:o, s:o, s:o}", "schema",
-                  SCHEMA, "version", "major", EXN_STATE_MAJOR, "minor", EXN_STATE_MINOR, "network", "path", model_path,
-                  "bytes", (json_int_t)profile->model->file.size, "hash", profile->model->hash, "preprocess",
-                  write_preprocess(&profile->preprocess), "classes", classes, "seed", seed, "labelled",
-                  (json_int_t)profile->labelled, "unlabelled", (json_int_t)profile->unlabelled, "accuracy",
-                  number(profile->accuracy), "costs", profile->costs ? profile->costs : "", "exits", exits, "policy",
-                  exn_points_write(profile), "checksums", checksums);
+    json_t *root = json_pack(
+        "{s:s, s:{s:i, s:i}, s:{s:s, s:I, s:s, s:s}, s:o, s:o, s:s, s:I, s:I, s:o, s:s, s:o, s:o, s:o}", "schema",
+        SCHEMA, "version", "major", EXN_STATE_MAJOR, "minor", EXN_STATE_MINOR, "network", "path", model_path, "bytes",
+        (json_int_t)profile->model->file.size, "hash", profile->network_hash, "graph_hash", profile->model->graph_hash,
+        "preprocess", write_preprocess(&profile->preprocess), "classes", classes, "seed", seed, "labelled",
+        (json_int_t)profile->labelled, "unlabelled", (json_int_t)profile->unlabelled, "accuracy",
+        number(profile->accuracy), "costs", profile->costs ? profile->costs : "", "exits", exits, "policy",
+        exn_points_write(profile), "checksums", checksums);
     if (root && profile->schedule.count) {
         json_t *general = json_object_get(root, "general");
         if (!general) json_object_set_new(root, "general", general = json_object());
@@ -269,16 +269,29 @@ static exn_status read_exits(exn_profile *profile, const json_t *root) {
     return EXN_OK;
 }
 
-static exn_status check_network(const exn_profile *profile, const json_t *root) {
+/* Size and graph, so that weights which no exit needs stay unread; exn_profile_verify asks for the weights too. Profiles
+ * before 1.2 know the hash of all bytes only. */
+static exn_status check_network(exn_profile *profile, const json_t *root) {
+    const exn_model *model = profile->model;
     const json_t *network = json_object_get(root, "network");
-    const char *hash = NULL;
+    const char *all = NULL, *stated = NULL;
+    char actual[EXN_HASH_TEXT_BYTES];
     size_t bytes = 0;
     EXN_TRY(get_size(&bytes, profile->ctx, network, "bytes"));
-    EXN_TRY(get_text(&hash, profile->ctx, network, "hash"));
-    if (bytes == profile->model->file.size && !strcmp(hash, profile->model->hash)) return EXN_OK;
+    EXN_TRY(get_text(&all, profile->ctx, network, "hash"));
+    if (strlen(all) + 1 != sizeof profile->network_hash) return bad(profile->ctx, "hash");
+    strcpy(profile->network_hash, all);
+    if (json_object_get(network, "graph_hash")) {
+        EXN_TRY(get_text(&stated, profile->ctx, network, "graph_hash"));
+        strcpy(actual, model->graph_hash);
+    } else {
+        stated = all;
+        exn_model_hash(actual, model);
+    }
+    if (bytes == model->file.size && !strcmp(stated, actual)) return EXN_OK;
     return exn_fail(profile->ctx, EXN_E_INVALID,
                     "the profile was made for another network: %zu bytes with hash %.40s, not %zu bytes with hash %s",
-                    bytes, hash, profile->model->file.size, profile->model->hash);
+                    bytes, stated, model->file.size, actual);
 }
 
 static exn_status check_tensors(exn_context *ctx, const exn_tensor_list *tensors, const json_t *root) {

@@ -10,7 +10,7 @@
 
 /* A file of a newer major version is refused; fields that a newer minor version added are ignored. */
 #define EXN_STATE_MAJOR 1
-#define EXN_STATE_MINOR 1 /* 1: general heads and their figures */
+#define EXN_STATE_MINOR 2 /* 1: general heads and their figures; 2: the hash of the graph alone */
 #define EXN_STATE_TENSOR "exeunt.state"
 #define EXN_STATE_HASH_TENSOR "exeunt.state.hash" /* of the state's bytes, 32 hex digits */
 

@@ -72,12 +72,12 @@ static exn_status plan_extraction(exn_trainer *trainer) {
 static exn_status make_key(char key[EXN_HASH_TEXT_BYTES], const exn_trainer *trainer) {
     const exn_profile *profile = trainer->profile;
     exn_context *ctx = trainer->ctx;
-    size_t length = strlen(profile->model->hash) + 32;
+    size_t length = strlen(profile->network_hash) + 32;
     for (size_t i = 0; i < profile->exit_count; i++) length += strlen(profile->exits[i].tap) + 32;
     char *text = exn_malloc(ctx, length, 1);
     if (!text) return EXN_E_NOMEM;
     size_t used =
-        (size_t)snprintf(text, length, "%s %s", profile->model->hash, trainer->kernels->fused ? "fused" : "rounded");
+        (size_t)snprintf(text, length, "%s %s", profile->network_hash, trainer->kernels->fused ? "fused" : "rounded");
     for (size_t i = 0; i < profile->exit_count; i++)
         used += (size_t)snprintf(text + used, length - used, "\n%zu %s", trainer->first[i], profile->exits[i].tap);
     exn_hash_text(key, text, used);
@@ -124,6 +124,7 @@ static exn_status set_up(exn_trainer *trainer, const exn_trainer_options *option
     if ((size_t)options->target > EXN_POINTS) return exn_fail(trainer->ctx, EXN_E_INVALID, "unknown target");
     if (!(options->time_budget_s >= 0))
         return exn_fail(trainer->ctx, EXN_E_INVALID, "time budget of %g seconds", options->time_budget_s);
+    EXN_TRY(exn_profile_verify(trainer->profile));
     if (options->costs) EXN_TRY(keep_costs(trainer, options->costs));
     EXN_TRY(lay_out_record(trainer));
     EXN_TRY(plan_extraction(trainer));

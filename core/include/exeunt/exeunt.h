@@ -171,9 +171,11 @@ typedef struct exn_exit_info {
 
 /* Fresh exits on a model; they are disabled until trained, so a fresh profile behaves like the untouched network. */
 EXN_API exn_status exn_profile_create(exn_profile **out, const exn_model *model, const exn_profile_options *options);
-/* Reads a profile and checks that it was made for this model: size of its file, hash of that and of the files beside it that
- * hold weights. options: reserved, NULL. */
+/* Reads a profile and checks that it was made for this model: size of its file, hash of everything but the large weights.
+ * options: reserved, NULL. */
 EXN_API exn_status exn_profile_open(exn_profile **out, const exn_model *model, const char *path, const void *options);
+/* Compares the hash of all weights with the one taken when the profile was made; reads the whole network. */
+EXN_API exn_status exn_profile_verify(const exn_profile *profile);
 /* Path of the network that a profile names, resolved against the profile's folder, into `out` (NUL-terminated). */
 EXN_API exn_status exn_profile_model_path(char *out, size_t out_bytes, exn_context *ctx, const char *path);
 /* Replaces the file atomically; a second writer gets EXN_E_BUSY. */
@@ -279,6 +281,9 @@ typedef struct exn_runner_options {
     size_t threads;     /* 0: the context's */
     exn_target target;  /* EXN_E_INVALID where the profile has nothing for it */
     double audit_share; /* of the answers to compare with the last exit's, 0 to 1; 0: none. Without early exits: none */
+    const char
+        *packed; /* file that keeps packed weights between processes: mapped where it fits, made or replaced where it
+                           does not (that it cannot be written is logged). NULL: none. One file for each profile */
 } exn_runner_options;
 
 typedef struct exn_answer {

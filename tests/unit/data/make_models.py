@@ -50,6 +50,17 @@ def sound():
     write("every_pixel", [node("Flatten", "x", "y")], [], inputs=[port("x", "n", 2, "h", "w")])
 
 
+def late():
+    """Weights of 65,664 bytes behind the only early tap, in a file that test_packed.c writes."""
+    tail = TensorProto(name="t", data_type=TensorProto.FLOAT, dims=[228, 8, 3, 3], data_location=TensorProto.EXTERNAL)
+    tail.external_data.add(key="location", value="tail.bin")
+    nodes = [node("Conv", "x w", "c", pads=[1, 1, 1, 1]), node("Relu", "c", "r"), node("Conv", "r t", "d"),
+             node("Relu", "d", "e"), node("GlobalAveragePool", "e", "p"), node("Flatten", "p", "f"),
+             node("Gemm", "f g h", "y", transB=1)]
+    write("late", nodes, [floats("w", 8, 2, 3, 3), tail, floats("g", 3, 228), floats("h", 3)],
+          inputs=[port("x", 1, 2, 12, 12)])
+
+
 def external(name, location, offset="0", length="16"):
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2, 2, 1, 1],
                          data_location=TensorProto.EXTERNAL)
@@ -160,3 +171,4 @@ if __name__ == "__main__":
     sound()
     externals()
     wrong()
+    late()
