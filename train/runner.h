@@ -32,7 +32,7 @@ struct exn_runner {
     char message[EXN_MESSAGE_BYTES];
 };
 
-/* What a rung runs. On failure nothing is left. */
+/* What a rung runs. packed: path of a file of packed weights, or NULL. On failure nothing is left. */
 exn_status exn_stage_create(exn_stage *out, const exn_runner *runner, exn_rung rung, const char *packed);
 void exn_stage_destroy(exn_stage *stage, exn_context *ctx);
 /* The rules of the rungs and what is expected of them, from the profile's point for `target`; audits where share is above 0. */

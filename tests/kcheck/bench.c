@@ -2,7 +2,7 @@
  * Times drivers over every set on the layers of bench/shapes.inc. */
 #include <string.h>
 
-#include "kernels/gemm.h"
+#include "kernels/conv.h"
 #include "tests/kcheck/kcheck.h"
 
 typedef struct layer {
@@ -23,7 +23,6 @@ enum { BUFFER_IN, BUFFER_OUT, BUFFER_WEIGHT, BUFFER_PACKED, BUFFER_WORK };
 
 typedef struct timed_conv {
     exn_conv conv;
-    exn_gemm gemm;
     const float *packed, *in;
     float *out;
     void *workspace;
@@ -32,11 +31,6 @@ typedef struct timed_conv {
 static void call_conv(void *argument) {
     const timed_conv *t = argument;
     exn_conv_run(&t->conv, t->packed, t->in, t->out, NULL, t->workspace, exn_part_whole());
-}
-
-static void call_gemm(void *argument) {
-    const timed_conv *t = argument;
-    exn_gemm_run(&t->gemm, t->in, t->packed, t->out, NULL, exn_part_whole());
 }
 
 static exn_conv_shape shape_of(const layer *l) {
@@ -107,97 +101,142 @@ static double peak_gflops(const exn_kernel_set *sets, size_t count) {
 typedef struct bench_row {
     const layer *layer;
     const char *set, *kernel;
-    double macs, peak, slowest_ns;
+    double macs, peak, scalar_ns; /* scalar_ns 0: unknown */
+    bool chosen;                  /* false: what exn_gemm_choose turned down */
 } bench_row;
 
 static void print_row(const bench_row *r, kc_timing t) {
-    const double gflops = 2 * r->macs / t.min_ns, ratio = r->slowest_ns / t.min_ns;
+    const double gflops = 2 * r->macs / t.min_ns, ratio = r->scalar_ns / t.min_ns;
     const layer *l = r->layer;
     if (kc_opt.json)
         printf("{\"schema\":\"exeunt.kbench/"
                "1\",\"network\":\"%s\",\"size\":%zu,\"channels\":%zu,\"outputs\":%zu,\"kernel_size\":%zu,"
-               "\"stride\":%zu,\"depthwise\":%s,\"set\":\"%s\",\"kernel\":\"%s\",\"min_ns\":%.0f,\"median_ns\":%.0f,"
-               "\"gflops\":%.3f,\"peak_fraction\":%.4f,\"ratio_to_first\":%.3f}\n",
+               "\"stride\":%zu,\"depthwise\":%s,\"set\":\"%s\",\"kernel\":\"%s\",\"chosen\":%s,\"min_ns\":%.0f,"
+               "\"median_ns\":%.0f,\"gflops\":%.3f,\"peak_fraction\":%.4f,\"ratio_to_scalar\":%.3f}\n",
                l->network, l->size, l->c, l->oc, l->kernel, l->stride, l->depthwise ? "true" : "false", r->set,
-               r->kernel, t.min_ns, t.median_ns, gflops, gflops / r->peak, ratio);
+               r->kernel, r->chosen ? "true" : "false", t.min_ns, t.median_ns, gflops, gflops / r->peak, ratio);
     else
-        printf("%-19s %3zu^2 %4zu->%-4zu %zux%zu/%zu %-2s %-10s %-26s %11.0f %11.0f %8.2f %5.1f%% %7.2fx\n", l->network,
-               l->size, l->c, l->oc, l->kernel, l->kernel, l->stride, l->depthwise ? "dw" : "", r->set, r->kernel,
-               t.min_ns, t.median_ns, gflops, 100 * gflops / r->peak, ratio);
+        printf("%-19s %3zu^2 %4zu->%-4zu %zux%zu/%zu %-2s %-10s %c %-26s %11.0f %11.0f %8.2f %5.1f%% %7.2fx\n",
+               l->network, l->size, l->c, l->oc, l->kernel, l->kernel, l->stride, l->depthwise ? "dw" : "", r->set,
+               r->chosen ? ' ' : '-', r->kernel, t.min_ns, t.median_ns, gflops, 100 * gflops / r->peak, ratio);
     fflush(stdout);
+}
+
+static const char *kernel_of(const exn_conv *conv) {
+    return conv->winograd ? conv->winograd->name : conv->tile ? conv->tile->name : conv->depthwise->name;
+}
+
+/* The driver as inference calls it. */
+static kc_timing time_conv(const exn_conv *conv) {
+    const exn_conv_shape *s = &conv->shape;
+    timed_conv t = {.conv = *conv};
+    float *packed = kc_scratch(BUFFER_PACKED, conv->packed_count * sizeof *packed);
+    exn_conv_pack(packed, conv, data(BUFFER_WEIGHT, s->oc * (s->c / s->groups) * s->kh * s->kw), NULL, NULL);
+    t.packed = packed, t.in = data(BUFFER_IN, s->h * s->w * s->c), t.out = data(BUFFER_OUT, s->oh * s->ow * s->oc);
+    t.workspace = kc_scratch(BUFFER_WORK, conv->workspace_bytes);
+    return kc_measure(call_conv, &t, kc_opt.duration);
+}
+
+static exn_conv prepared(const layer *l, const exn_kernel_set *set) {
+    const exn_conv_shape s = shape_of(l);
+    exn_conv conv;
+    exn_conv_prepare(&conv, set, &s, EXN_ACT_CLAMP, 0, 6);
+    return conv;
+}
+
+/* What a sweep adds up for one set. */
+typedef struct sweep_sum {
+    double chosen_ns, best_ns;
+    size_t layers, beaten; /* beaten: another tile took 3 % less */
+} sweep_sum;
+
+/* The set with one tile only: what it would do if it had no other. */
+static exn_kernel_set with_tile(const exn_kernel_set *set, size_t tile) {
+    exn_kernel_set one = *set;
+    memset(one.f32_gemm, 0, sizeof one.f32_gemm);
+    one.f32_gemm[0] = set->f32_gemm[tile];
+    return one;
+}
+
+static void sweep_tiles(sweep_sum *sum, bench_row row, const exn_kernel_set *set, double chosen_ns) {
+    const char *const chosen = row.kernel;
+    double best = chosen_ns;
+    row.chosen = false;
+    for (size_t i = 0; i < EXN_GEMM_TILES && set->f32_gemm[i].run; i++) {
+        row.kernel = set->f32_gemm[i].name;
+        if (strcmp(row.kernel, chosen) == 0) continue;
+        const exn_kernel_set one = with_tile(set, i);
+        const exn_conv conv = prepared(row.layer, &one);
+        const kc_timing timing = time_conv(&conv);
+        print_row(&row, timing);
+        if (timing.min_ns < best) best = timing.min_ns;
+    }
+    sum->layers++;
+    sum->chosen_ns += chosen_ns;
+    sum->best_ns += best;
+    sum->beaten += best < 0.97 * chosen_ns;
 }
 
 static bool wanted(const char *kernel) {
     return !kc_opt.fn || kc_glob(kc_opt.fn, kernel);
 }
 
-/* The driver as inference calls it, with the tile it chose. Its time, 0 where --fn leaves it out. */
-static double bench_conv(bench_row row, const exn_kernel_set *set) {
-    timed_conv t;
+/* What the fast arithmetic may take instead; the rate counts the multiplications of the direct way. */
+static void bench_winograd(bench_row row, const exn_kernel_set *set) {
     const exn_conv_shape s = shape_of(row.layer);
-    exn_conv_prepare(&t.conv, set, &s, EXN_ACT_CLAMP, 0, 6);
-    row.kernel = t.conv.tile ? t.conv.tile->name : t.conv.depthwise->name;
-    if (!wanted(row.kernel)) return 0;
-    float *packed = kc_scratch(BUFFER_PACKED, t.conv.packed_count * sizeof *packed);
-    exn_conv_pack(packed, &t.conv, data(BUFFER_WEIGHT, s.oc * (s.c / s.groups) * s.kh * s.kw), NULL, NULL);
-    t.packed = packed, t.in = data(BUFFER_IN, s.h * s.w * s.c), t.out = data(BUFFER_OUT, s.oh * s.ow * s.oc);
-    t.workspace = kc_scratch(BUFFER_WORK, t.conv.workspace_bytes);
-    const kc_timing timing = kc_measure(call_conv, &t, kc_opt.duration);
-    if (row.slowest_ns == 0) row.slowest_ns = timing.min_ns;
-    print_row(&row, timing);
-    return timing.min_ns;
-}
-
-/* A pointwise layer with every other tile of the set: what exn_gemm_choose turned down. */
-static void bench_tiles(bench_row row, const exn_kernel_set *set, const exn_f32_gemm *chosen) {
-    const layer *l = row.layer;
-    const size_t m = l->output * l->output;
-    for (size_t i = 0; i < EXN_GEMM_TILES && set->f32_gemm[i].run; i++) {
-        const exn_f32_gemm *tile = &set->f32_gemm[i];
-        row.kernel = tile->name;
-        if (tile->run == chosen->run || !wanted(row.kernel)) continue;
-        timed_conv t = {.gemm = {.tile = tile,
-                                 .vector = &set->f32_vector,
-                                 .m = m,
-                                 .n = l->oc,
-                                 .k = l->c,
-                                 .packed = true,
-                                 .a_row = (ptrdiff_t)l->c,
-                                 .a_col = 1,
-                                 .c_row = (ptrdiff_t)l->oc,
-                                 .e = {.activation = EXN_ACT_CLAMP, .lo = 0, .hi = 6}}};
-        float *packed = kc_scratch(BUFFER_PACKED, exn_gemm_packed_count(tile, l->oc, l->c) * sizeof *packed);
-        exn_gemm_pack(packed, tile, l->oc, l->c, data(BUFFER_WEIGHT, l->oc * l->c), (ptrdiff_t)l->oc, 1, NULL, NULL);
-        t.packed = packed, t.in = data(BUFFER_IN, m * l->c), t.out = data(BUFFER_OUT, m * l->oc);
-        print_row(&row, kc_measure(call_gemm, &t, kc_opt.duration));
-    }
-}
-
-static bool is_pointwise(const layer *l) {
-    return l->kernel == 1 && l->stride == 1 && !l->depthwise;
-}
-
-static void bench_layer(const layer *l, const exn_kernel_set *sets, size_t count, double peak) {
-    const exn_conv_shape s = shape_of(l);
-    bench_row row = {.layer = l, .macs = (double)exn_conv_macs(&s), .peak = peak};
-    for (size_t i = 0; i < count; i++) {
-        row.set = sets[i].name;
-        const double ns = bench_conv(row, &sets[i]);
-        if (row.slowest_ns == 0) row.slowest_ns = ns;
-        if (ns == 0 || !is_pointwise(l)) continue;
+    for (size_t outputs = 2; outputs <= 4 && exn_conv_takes_winograd(&s); outputs += 2) {
         exn_conv conv;
-        exn_conv_prepare(&conv, &sets[i], &s, EXN_ACT_CLAMP, 0, 6);
-        bench_tiles(row, &sets[i], conv.tile);
+        exn_conv_prepare_winograd(&conv, set, &s, outputs, EXN_ACT_CLAMP, 0, 6);
+        row.kernel = kernel_of(&conv), row.chosen = false;
+        if (wanted(row.kernel)) print_row(&row, time_conv(&conv));
     }
 }
 
-void kc_bench(const exn_kernel_set *sets, size_t count) {
-    const double peak = peak_gflops(sets, count);
+static void bench_layer(sweep_sum *sums, bench_row row, const exn_kernel_set *sets, size_t count,
+                        const exn_kernel_set *scalar) {
+    const exn_conv base = prepared(row.layer, scalar);
+    row.macs = (double)exn_conv_macs(&base.shape);
+    for (size_t i = 0; i < count; i++) {
+        const exn_conv conv = prepared(row.layer, &sets[i]);
+        row.set = sets[i].name, row.kernel = kernel_of(&conv), row.chosen = true;
+        const bool direct = wanted(row.kernel);
+        const bool fast = wanted(sets[i].f32_winograd[0].name) || wanted(sets[i].f32_winograd[1].name);
+        if (!direct && !(fast && exn_conv_takes_winograd(&conv.shape))) continue;
+        if (row.scalar_ns == 0) row.scalar_ns = time_conv(&base).min_ns;
+        bench_winograd(row, &sets[i]);
+        if (!direct) continue;
+        const kc_timing timing = time_conv(&conv);
+        print_row(&row, timing);
+        if (kc_opt.sweep && conv.tile) sweep_tiles(&sums[i], row, &sets[i], timing.min_ns);
+    }
+}
+
+static void print_sum(const sweep_sum *sum, const char *set) {
+    if (sum->layers == 0) return;
     if (kc_opt.json)
-        printf("{\"schema\":\"exeunt.kbench/1\",\"peak_gflops\":%.3f}\n", peak);
+        printf("{\"schema\":\"exeunt.kbench/"
+               "1\",\"set\":\"%s\",\"swept\":%zu,\"beaten\":%zu,\"chosen_ns\":%.0f,\"best_ns\":%.0f}\n",
+               set, sum->layers, sum->beaten, sum->chosen_ns, sum->best_ns);
     else
-        printf("peak %.1f GFLOP/s: the best base tile on operands in L1, of the sets timed here\n"
-               "%-19s %-29s %-10s %-26s %11s %11s %8s %6s %8s\n",
-               peak, "network", "layer", "set", "kernel", "min ns", "median ns", "GFLOP/s", "peak", "to first");
-    for (size_t i = 0; i < LAYERS; i++) bench_layer(&layers[i], sets, count, peak);
+        printf(
+            "%s: the tiles chosen take %.3f ms for the %zu layers above, the best of each %.3f ms; in %zu another tile "
+            "takes 3 %% less\n",
+            set, sum->chosen_ns * 1e-6, sum->layers, sum->best_ns * 1e-6, sum->beaten);
+}
+
+void kc_bench(const exn_kernel_set *sets, size_t count, const exn_kernel_set *scalar) {
+    static sweep_sum sums[KC_SETS_MAX];
+    const bench_row row = {.peak = peak_gflops(sets, count)};
+    if (kc_opt.json)
+        printf("{\"schema\":\"exeunt.kbench/1\",\"peak_gflops\":%.3f}\n", row.peak);
+    else
+        printf("peak %.1f GFLOP/s: the best tile on operands in L1, of the sets timed here\n"
+               "%-19s %-29s %-10s   %-26s %11s %11s %8s %6s %8s\n",
+               row.peak, "network", "layer", "set", "kernel", "min ns", "median ns", "GFLOP/s", "peak", "scalar/");
+    for (size_t i = 0; i < LAYERS; i++) {
+        bench_row one = row;
+        one.layer = &layers[i];
+        bench_layer(sums, one, sets, count, scalar);
+    }
+    for (size_t i = 0; i < count; i++) print_sum(&sums[i], sets[i].name);
 }

@@ -10,6 +10,7 @@
 #include "kernels/kernel_set.h"
 
 /* ---- Options, main.c ---- */
+#define KC_SETS_MAX 16u
 typedef struct kc_options {
     uint64_t seed;
     size_t repeat;      /* rounds, each with the next seed */
@@ -17,7 +18,7 @@ typedef struct kc_options {
     const char *fn;     /* glob over "kernel" or "kernel/test", NULL: all */
     const char *golden; /* file of hashes to check, NULL: none */
     bool quick;         /* a tenth of the shapes: for emulators */
-    bool bench, json, write_golden;
+    bool bench, sweep, json, write_golden;
     double duration; /* seconds a benchmark spends on one shape */
 } kc_options;
 extern kc_options kc_opt;
@@ -118,6 +119,7 @@ void kc_test_driver(const exn_kernel_set *set, exn_context *ctx);
 void kc_test_layers(const exn_kernel_set *set, exn_pool *const pools[KC_PARTS_MAX + 1]);
 /* Over complete sets of this CPU, the fused ones only: one hash an operation. */
 void kc_test_consistency(const exn_kernel_set *sets, size_t count);
-void kc_bench(const exn_kernel_set *sets, size_t count);
+/* scalar: what every row's ratio refers to. */
+void kc_bench(const exn_kernel_set *sets, size_t count, const exn_kernel_set *scalar);
 
 #endif

@@ -8,8 +8,6 @@
 #include "arch/select.h"
 #include "tests/kcheck/kcheck.h"
 
-#define SETS_MAX 16u
-
 kc_options kc_opt = {.seed = 1, .repeat = 1, .duration = 0.05};
 
 static const char usage[] =
@@ -23,7 +21,8 @@ static const char usage[] =
     "  --quick           fewer shapes, for emulators\n"
     "  --golden FILE     hashes that results must have\n"
     "  --write-golden    print such a file instead\n"
-    "  --bench           nanoseconds on the layers of bench/shapes.inc\n"
+    "  --bench           nanoseconds on the layers of bench/shapes.inc, beside scalar and the measured peak\n"
+    "  --sweep           with --bench: also every tile that was not chosen, and what choosing cost\n"
     "  --duration SEC    of each measurement (0.05)\n"
     "  --json            one JSON object a line\n"
     "example: kcheck --set avx2 --fn 'f32_gemm*/K3*' --seed 7\n"
@@ -39,6 +38,7 @@ enum {
     OPTION_GOLDEN,
     OPTION_WRITE_GOLDEN,
     OPTION_BENCH,
+    OPTION_SWEEP,
     OPTION_DURATION,
     OPTION_JSON,
     OPTION_HELP
@@ -54,6 +54,7 @@ static const struct option long_options[] = {
     {"golden", required_argument, NULL, OPTION_GOLDEN},
     {"write-golden", no_argument, NULL, OPTION_WRITE_GOLDEN},
     {"bench", no_argument, NULL, OPTION_BENCH},
+    {"sweep", no_argument, NULL, OPTION_SWEEP},
     {"duration", required_argument, NULL, OPTION_DURATION},
     {"json", no_argument, NULL, OPTION_JSON},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -125,6 +126,9 @@ static int take_option(int option) {
     case OPTION_BENCH:
         kc_opt.bench = true;
         return 0;
+    case OPTION_SWEEP:
+        kc_opt.sweep = true;
+        return 0;
     case OPTION_JSON:
         kc_opt.json = true;
         return 0;
@@ -138,7 +142,7 @@ static int take_option(int option) {
 static size_t resolve_sets(exn_kernel_set *out, const exn_kernel_set **compiled, exn_context *ctx) {
     size_t all, count = 0;
     const exn_kernel_set *const *sets = exn_kernels_compiled(&all);
-    for (size_t i = 0; i < all && count < SETS_MAX; i++) {
+    for (size_t i = 0; i < all && count < KC_SETS_MAX; i++) {
         if (kc_opt.set && strcmp(kc_opt.set, sets[i]->name) != 0) continue;
         if (!runs_here(sets[i])) {
             kc_skip("%s: this CPU lacks it", sets[i]->name);
@@ -173,8 +177,8 @@ static void run_round(const exn_kernel_set *sets, const exn_kernel_set *const *c
 }
 
 int main(int argc, char **argv) {
-    static exn_kernel_set sets[SETS_MAX];
-    static const exn_kernel_set *compiled[SETS_MAX];
+    static exn_kernel_set sets[KC_SETS_MAX];
+    static const exn_kernel_set *compiled[KC_SETS_MAX];
     int option;
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         const int done = take_option(option);
@@ -185,8 +189,9 @@ int main(int argc, char **argv) {
     if (exn_context_create(&ctx, NULL) != EXN_OK) return 2;
     kc_shield_install();
     const size_t count = resolve_sets(sets, compiled, ctx);
-    if (kc_opt.bench) {
-        kc_bench(sets, count);
+    exn_kernel_set scalar;
+    if (kc_opt.bench && exn_kernels_select(&scalar, ctx, 0, "scalar") == EXN_OK) {
+        kc_bench(sets, count, &scalar);
     } else {
         for (size_t round = 0; round < kc_opt.repeat; round++, kc_opt.seed++) run_round(sets, compiled, count, ctx);
     }
