@@ -13,6 +13,7 @@ typedef struct running {
     exn_person person; /* profile NULL: the model alone */
     exn_engine engine;
     size_t batch, samples;
+    exn_shape result; /* of one batch */
 } running;
 
 static exn_status open_input(running *r, const char *path) {
@@ -41,6 +42,8 @@ static exn_status open_engine(running *r, size_t exit) {
                                  &engine.network.graph->output, 1);
     }
     if (status == EXN_OK) status = exn_exec_create(&engine.exec, r->tool->ctx, engine.plan);
+    const exn_graph *graph = engine.network.graph;
+    r->result = graph->values[engine.network.logits ? engine.network.logits[0] : graph->output].shape;
     r->engine = engine;
     return status;
 }
@@ -70,13 +73,27 @@ static exn_status open_network(running *r) {
     return open_engine(r, exit);
 }
 
+/* A run leaves maps channels last; files have them as ONNX does. */
+static void write_rows(float *rows, const float *memory, const exn_shape *shape) {
+    const size_t count = exn_shape_elements(shape);
+    if (shape->rank != 4) {
+        memcpy(rows, memory, count * sizeof *rows);
+        return;
+    }
+    const size_t c = shape->dim[1], pixels = shape->dim[2] * shape->dim[3];
+    for (size_t n = 0; n < shape->dim[0]; n++)
+        for (size_t i = 0; i < c * pixels; i++)
+            rows[n * c * pixels + i % c * pixels + i / c] = memory[n * c * pixels + i];
+}
+
 /* A batch at a time; the last one is filled up with its own first sample, whose further answers are dropped. */
 static exn_status run_batches(running *r, exn_npy_writer *output) {
     const exn_model *model = r->person.model;
     const size_t sample = model->channels * model->height * model->width, classes = model->classes;
     float *in = exn_malloc(r->tool->ctx, r->batch * sample, sizeof *in);
     float *logits = exn_malloc(r->tool->ctx, r->batch * classes, sizeof *logits);
-    exn_status status = in == NULL || logits == NULL ? EXN_E_NOMEM : EXN_OK;
+    float *rows = exn_malloc(r->tool->ctx, r->batch * classes, sizeof *rows);
+    exn_status status = in == NULL || logits == NULL || rows == NULL ? EXN_E_NOMEM : EXN_OK;
     float *sinks[1] = {logits};
     for (size_t first = 0; first < r->samples && status == EXN_OK; first += r->batch) {
         const size_t count = r->samples - first < r->batch ? r->samples - first : r->batch;
@@ -85,16 +102,18 @@ static exn_status run_batches(running *r, exn_npy_writer *output) {
         for (size_t i = count; i < r->batch; i++) memcpy(in + i * sample, in, sample * sizeof *in);
         exn_exec_set_nchw(r->engine.exec, in);
         exn_exec_run(r->engine.exec, sinks);
-        status = exn_npy_writer_append(output, logits, count * classes);
+        write_rows(rows, logits, &r->result);
+        status = exn_npy_writer_append(output, rows, count * classes);
     }
+    exn_free(r->tool->ctx, rows);
     exn_free(r->tool->ctx, logits);
     exn_free(r->tool->ctx, in);
     return status;
 }
 
 static exn_status write_output(running *r, const char *path) {
-    const size_t dims[2] = {r->samples, r->person.model->classes};
-    const exn_shape shape = exn_shape_of(2, dims);
+    exn_shape shape = r->result;
+    shape.dim[0] = r->samples;
     exn_npy_writer *output = NULL;
     EXN_TRY(exn_npy_writer_open(&output, r->tool->ctx, path, EXN_F32, &shape));
     const exn_status status = run_batches(r, output);

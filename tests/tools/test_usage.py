@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command lines: help, usage errors, JSON keys."""
 import struct
+import struct
 import unittest
 
-from program import NETWORK, Case, idx_pair, npy, png
+from program import NETWORK, ROOT, Case, idx_pair, npy, png, read_npy
 
 COMMANDS = "cpu plan attach personalise evaluate run classify bench".split()
 
@@ -129,6 +130,19 @@ class Reports(Case):
         self.assertEqual((self.folder / "last.npy").read_bytes(), outputs[0])
         self.works("run", NETWORK, data, "-o", self.folder / "early.npy", "--profile", me, "--exit", "0")
         self.fails("run", NETWORK, data, "-o", "x", "--profile", me, "--exit", "3", status=2, says="--exit takes")
+
+    def test_run_writes_maps_as_onnx_has_them(self):
+        """A 1x1 convolution from two channels to two, on 4x4 pixels."""
+        data = ROOT / "tests" / "unit" / "data"
+        weights = struct.unpack("<4f", (data / "weights.bin").read_bytes()[16:32])
+        pixels = [float(i % 7) - 3 for i in range(3 * 2 * 16)]
+        self.works("run", data / "external.onnx", npy(self.folder / "in.npy", (3, 2, 4, 4), pixels), "-o",
+                   self.folder / "out.npy", "--batch", "2")
+        shape, values = read_npy(self.folder / "out.npy")
+        self.assertEqual(shape, (3, 2, 4, 4))
+        for at, value in enumerate(values):
+            n, o, i = at // 32, at // 16 % 2, at % 16
+            self.assertAlmostEqual(value, sum(weights[2 * o + c] * pixels[32 * n + 16 * c + i] for c in range(2)), 5)
 
 
 if __name__ == "__main__":
