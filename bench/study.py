@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 try:
-    from study import StudyError, cells, people, plots, program, report, scenarios, work
+    from study import StudyError, bars, cells, people, plots, program, report, scenarios, wholes, work
     from study.networks import Network
 except ModuleNotFoundError as missing:
     sys.exit(f"study: {missing}: pip install numpy (and onnx pillow matplotlib)")
@@ -37,10 +37,12 @@ def read_arguments():
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument("--splits", nargs="+", choices=("twins", "random"), default=("twins", "random"))
     p.add_argument("--ablation", action="store_true", help="also with parts of the method left out")
-    p.add_argument("--quick", action="store_true", help="pools of 50 and 10, all labelled, one seed, twins together")
+    p.add_argument("--quick", action="store_true", help="only what the bars are about, and no input-normalised yardstick")
     p.add_argument("--jobs", type=int, default=1, help="processes (default %(default)s)")
     p.add_argument("--attach", nargs=argparse.REMAINDER, default=[], help="last: further words for exeunt attach")
-    p.add_argument("--only", choices=("prepare", "report"), help="stop after preparing, or report what is there")
+    p.add_argument("--finetune", type=int, default=0, metavar="N", help="fine-tune whole networks for N people a scenario (torch)")
+    p.add_argument("--only", choices=("prepare", "training", "report"),
+                   help="stop after preparing; measure what training costs (torch; a quiet machine); report what is there")
     own = p.add_argument_group("people of your own instead of --data and --scenario")
     own.add_argument("--people", type=Path, help="folder of people, each a folder of class folders")
     own.add_argument("--model", type=Path)
@@ -50,12 +52,10 @@ def read_arguments():
     own.add_argument("--twins", type=Path, help="CSV of photo,group: near twins stay together")
     own.add_argument("--general", type=Path, help="people for pretraining the exits")
     arguments = p.parse_args()
-    if (arguments.people is None) == (arguments.data is None):
+    if arguments.only != "report" and (arguments.people is None) == (arguments.data is None):
         p.error("either --data or --people")
     if arguments.people and not (arguments.model and arguments.classes):
         p.error("--people needs --model and --classes")
-    if arguments.quick:
-        arguments.sizes, arguments.shares, arguments.seeds, arguments.splits = (50, 10), (100,), 1, ("twins",)
     return arguments
 
 
@@ -125,7 +125,8 @@ def write_report(out, drawn):
 
 
 def prepare(arguments, tool):
-    prep = scenarios.Preparation(tool, arguments.data and arguments.data.resolve(), arguments.out, tuple(arguments.attach))
+    prep = scenarios.Preparation(tool, arguments.data and arguments.data.resolve(), arguments.out, tuple(arguments.attach),
+                                 not arguments.quick)
     if arguments.people:
         return [scenarios.prepare(prep, "own", own_source(arguments))]
     return [scenarios.prepare(prep, name) for name in arguments.scenario]
@@ -141,12 +142,17 @@ def study(arguments):
     tool = program.find(arguments.exeunt)
     hold_to(arguments.out, {"program": tool.digest(), "attach": arguments.attach})
     prepared = prepare(arguments, tool)
-    if arguments.only == "prepare":
-        return 0
     targets = TARGETS if tool.has("evaluate", "--target") else ()
     variants = [v for v in ABLATIONS if tool.has("personalise", v[1][0])] if arguments.ablation else []
-    plan = work.Study(tool, arguments.out, tuple(arguments.sizes), tuple(arguments.shares), targets, tuple(variants))
+    plan = work.Study(tool, arguments.out, tuple(arguments.sizes), tuple(arguments.shares), targets, tuple(variants),
+                      frozenset(bars.WANTED) if arguments.quick else None)
+    if arguments.only == "training":
+        wholes.measure(plan, prepared[0], arguments.out / "training.json")
+    if arguments.only:
+        return 0
     failed = run_all(plan, tasks_of(arguments, prepared), arguments.jobs)
+    for scenario in prepared if arguments.finetune else ():
+        wholes.finetune(plan, scenario, arguments.finetune)
     write_report(arguments.out, drawn)
     return 1 if failed else 0
 

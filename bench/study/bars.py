@@ -87,6 +87,8 @@ BARS = (
         above(cell, point_of(cell), "untouched", 0.05), nobody_below(cell, point_of(cell), -0.05),
         faster(cell, point_of(cell), 2.0))),
 )
+TEN = 10
+WANTED = {cell for _, cell, _ in BARS} | {(scenario, "twins", 100, TEN) for scenario in ("wardrobe", "camera", "shopper")}
 TEN_PHOTOS = "{}, 10 photos, {} % labelled: no harm; >= 1.2x"
 
 
@@ -97,7 +99,7 @@ def judge(cells):
         cell = cells.get(Key(scenario, split, share, size))
         findings.append(Finding(bar, *check(cell)) if cell else Finding(bar, None, "not run"))
     for key, cell in sorted(cells.items(), key=lambda item: (item[0].scenario, -item[0].share)):
-        if key.size == 10 and key.split == "twins" and not key.variant:
+        if key.size == TEN and key.split == "twins" and not key.variant:
             checks = both(no_harm(cell, point_of(cell)), faster(cell, point_of(cell), 1.2))
             findings.append(Finding(TEN_PHOTOS.format(key.scenario, key.share), *checks))
     return findings

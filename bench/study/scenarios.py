@@ -14,7 +14,6 @@ DEVELOPMENT = ("u48", "u322", "u41", "u291", "u8", "u45", "u46", "u361")  # neve
 PHOTOS_LEAST = 80  # of a wardrobe person
 SHOPPERS = 16
 COST_PHOTOS = 12
-FLIPPED = True  # mirrored photos too, when a last layer is refitted
 
 NAMES = ("wardrobe", "camera", "shopper", "mobilenet")
 
@@ -35,6 +34,7 @@ class Preparation:
     data: Path
     out: Path
     attach: tuple  # further words for exeunt attach
+    normalise: bool = True  # the input-normalised yardstick is wanted: it runs the network anew for every pool
 
     def folder(self, network):
         return self.out / "general" / network.name
@@ -106,7 +106,7 @@ def refit(prep, network, photos, target):
     trunk = target.with_name("trunk.onnx")
     networks.write_trunk(network, trunk)
     label = np.array([network.names().index(photo.label) for photo in photos])
-    rows = [features.extract(prep.program, network, trunk, photos, mirrored) for mirrored in ((False, True) if FLIPPED else (False,))]
+    rows = [features.extract(prep.program, network, trunk, photos, mirrored) for mirrored in (False, True)]
     weight, bias = probes.fit_linear(np.concatenate(rows), np.tile(label, len(rows)), len(network.names()), rate=3e-3,
                                      decay=0.05, steps=400)
     networks.write_refitted(network, weight, bias, target)
@@ -158,7 +158,7 @@ def yardstick_features(prep, name, source):
     photos = {str(photo.path): photo for person in source.people for photo in person.photos}
     features.cached(path, list(photos.values()),
                     lambda missing: features.extract(prep.program, source.network, trunk, missing))
-    known = general_photos(source) if source.general is not None else None
+    known = general_photos(source) if prep.normalise and source.general is not None else None
     return path, features.general_moments(known) if known else None
 
 

@@ -37,6 +37,7 @@ class Study:
     shares: tuple  # labelled, in percent
     targets: tuple  # operating points that the program knows; empty: it has one
     variants: tuple  # (name, further words for personalise)
+    wanted: frozenset = None  # (scenario, split, share, size) of the cells to run; None: all
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,12 @@ class Task:
     together: bool  # near twins
     seed: int
 
+    @property
+    def kind(self):
+        return "twins" if self.together else "random"
+
     def stem(self, size, share, variant):
-        kind = "twins" if self.together else "random"
-        name = f"{kind}-seed{self.seed}-photos{size}-labelled{share}"
+        name = f"{self.kind}-seed{self.seed}-photos{size}-labelled{share}"
         return Path(self.scenario.name, self.person.name, name + (f"-{variant}" if variant else ""))
 
 
@@ -65,6 +69,8 @@ def runs(study, task):
     """(size, share, variant) of everything to be run for a task; variants only where everything is labelled or nothing is."""
     for size in people.reachable(task.person, study.sizes):
         for share in study.shares:
+            if study.wanted is not None and (task.scenario.name, task.kind, share, size) not in study.wanted:
+                continue
             for variant, words in (("", ()), *study.variants):
                 if not variant or share in (0, 100):
                     yield size, share, variant, words
@@ -107,6 +113,11 @@ def plain_yardsticks(setting, test, pool, pool_label, mine):
             "masked-true": probes.masked(test.untouched, mine),
             "masked-seen": probes.masked(test.untouched, seen),
             "prior": probes.prior_corrected(test.untouched, pool.untouched, pool_label)}
+
+
+def look_up_label(scenario, photos):
+    names = scenario.network.names()
+    return np.array([names.index(photo.label) for photo in photos], int)
 
 
 def feature_yardsticks(setting, test, known, label):
@@ -204,10 +215,10 @@ def gather(setting, pool, tests, known, plain_only=False):
     found |= static_cuts(test, costs)
     if plain_only:
         return found | {"untouched": (test.untouched.argmax(1), costs.full)}
-    names = setting.task.scenario.network.names()
-    mine = {names.index(photo.label) for photo in setting.task.person.photos}
+    scenario = setting.task.scenario
+    mine = set(look_up_label(scenario, setting.task.person.photos).tolist())
     yardsticks = plain_yardsticks(setting, test, pool, pool.label, mine)
-    yardsticks |= feature_yardsticks(setting, test, known, np.array([names.index(photo.label) for photo in known]))
+    yardsticks |= feature_yardsticks(setting, test, known, look_up_label(scenario, known))
     return found | {name: (answers, costs.full) for name, answers in yardsticks.items()} | other_policies(pool, test, costs)
 
 
@@ -253,12 +264,13 @@ def run_one(setting, size, share, variant, words, normalised_answers):
     found = gather(setting, pool, tests, known, plain_only=bool(variant))
     if normalised_answers is not None and not variant:
         found["normalised"] = (normalised_answers, setting.costs.full)
-    record = {"scenario": task.scenario.name, "person": task.person.name, "split": "twins" if task.together else "random",
+    record = {"scenario": task.scenario.name, "person": task.person.name, "split": task.kind,
               "seed": task.seed, "size": size, "share": share, "variant": variant, "photos": len(test.label),
               "labelled": len(known), "full_ms": setting.costs.full, "methods": summary(found, test.label),
               "seconds": pool.report["seconds"], "epochs": pool.report["epochs"],
               "cache_bytes": pool.report["cache_bytes"],
-              "leaves": {target: np.bincount(t.taken, minlength=test.exits.shape[1]).tolist() for target, t in tests.items()},
+              "leaves": {target: np.bincount(answers.taken, minlength=test.exits.shape[1]).tolist()
+                         for target, answers in tests.items()},
               "decisions": [exit.get("decision") for exit in test.report["exits"]]}
     write_run(path_of(setting.study, task, size, share, variant), record, kept_arrays(setting, found, pool, test))
 

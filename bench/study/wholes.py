@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole-network fine-tuning beside personalised exits: accuracy for some people, and what a pass costs each way."""
+import json
+import shutil
+
+import numpy as np
+
+from . import networks, people, program
+from .work import look_up_label
+
+SIZE, SEED = 50, 1
+TIMED_PHOTOS, TIMED_EPOCHS = 20, 2
+
+
+def inputs(network, photos):
+    return networks.as_input(network, np.stack([networks.pixels(photo.path) for photo in photos]))
+
+
+def able(scenario):
+    return [person for person in scenario.people if SIZE in people.reachable(person, (SIZE,))]
+
+
+def finetune(study, scenario, count):
+    """Fine-tunes for the first `count` people, all labelled, twins together; what is there stays. Files: out/wholes/."""
+    from . import finetune
+    for person in able(scenario)[:count]:
+        path = study.out / "wholes" / scenario.name / f"{person.name}.json"
+        if path.exists():
+            continue
+        split = people.split(person, study.sizes, SEED, together=True)
+        pool, test = split.pools[SIZE], split.test
+        label, truth = (look_up_label(scenario, photos) for photos in (pool, test))
+        found = finetune.finetune(scenario.network.model, inputs(scenario.network, pool), label,
+                                  inputs(scenario.network, test), SEED)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({str(rate): float((answers == truth).mean()) for rate, (answers, _) in found.items()}) + "\n",
+                        encoding="utf-8")
+
+
+def measure(study, scenario, out):
+    """Seconds a photo: of a pass through the whole network forward and backward in PyTorch, of extraction, and of all training of
+    exits, each on one thread. Wants a machine that does nothing else."""
+    from . import finetune
+    person = able(scenario)[0]
+    pool = people.split(person, study.sizes, SEED, together=True).pools[SIZE]
+    folder = study.out / "work" / "training"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copyfile(scenario.profile, folder / "profile.safetensors")
+    report = program.personalise(study.program, folder / "profile.safetensors", people.lay_out(pool, folder / "known"), None,
+                                 folder / "cache", scenario.costs, folder / "pool.npy").report
+    shutil.rmtree(folder)
+    label = look_up_label(scenario, pool)
+    _, whole = finetune.train_timed(scenario.network.model, inputs(scenario.network, pool[:TIMED_PHOTOS]), label[:TIMED_PHOTOS],
+                                    TIMED_EPOCHS)
+    figures = {"network": scenario.network.name, "photos": len(pool), "epochs": finetune.EPOCHS, "whole": whole,
+               "extract": report["seconds"]["extract"] / len(pool), "train": report["seconds"]["train"] / len(pool)}
+    out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def ratios(figures):
+    """(without the cache, with it): how many times cheaper personalising exits is than as many passes over the whole network."""
+    whole = figures["epochs"] * figures["whole"]
+    return (whole / (figures["epochs"] * figures["extract"] + figures["train"]),
+            whole / (figures["extract"] + figures["train"]))
