@@ -42,6 +42,13 @@ def as_input(network, grey):
     return np.ascontiguousarray(((grey.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2), np.float32)
 
 
+def is_usual(network):
+    """Whether it takes colour photos of SIZE pixels: then `pixels` and `as_input` can prepare them."""
+    import onnx
+    shape = onnx.load(network.model).graph.input[0].type.tensor_type.shape
+    return [side.dim_value for side in shape.dim[1:]] == [3, SIZE, SIZE]
+
+
 def last_layer(model):
     """(value that the last layer reads, its weight [classes][features], its bias) of an onnx model."""
     from onnx import numpy_helper

@@ -151,6 +151,9 @@ def yardstick_features(prep, name, source):
     except ImportError as missing:
         print(f"study: {missing}: no nearest neighbours, probes and input normalisation as yardsticks")
         return None, None
+    if not networks.is_usual(source.network):
+        print(f"study: {source.network.model}: takes no colour photos of {networks.SIZE} pixels: fewer yardsticks")
+        return None, None
     path = prep.out / "general" / f"features-{name}.npz"
     trunk = prep.folder(source.network) / "trunk.onnx"
     if not trunk.exists():

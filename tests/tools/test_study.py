@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the study's figures rest on: splits, intervals, the test of harm, and the ways of leaving that it compares."""
+import json
 import os
 import pathlib
+import random
+import subprocess
 import sys
 import unittest
 
@@ -11,6 +14,7 @@ except ImportError:
     sys.exit(77)  # skipped
 
 sys.path.insert(0, str(pathlib.Path(os.environ["EXN_SOURCE_ROOT"]) / "bench"))
+from program import NETWORK, PROGRAM, ROOT, Case, picture, png  # noqa: E402
 from study import people, policies, probes, program, statistics  # noqa: E402
 
 
@@ -147,6 +151,40 @@ class Yardsticks(unittest.TestCase):
         weight, bias = probes.fit_linear(features, label, 3, rate=0.01)
         self.assertGreater(((features @ weight.T + bias).argmax(1) == label).mean(), 0.95)
         self.assertGreater((probes.nearest(features[:60], label[:60], features[60:]) == label[60:]).mean(), 0.95)
+
+
+class Program(Case):
+    """The whole way on two made-up people; labels mean nothing here."""
+
+    def lay_out(self):
+        (self.folder / "classes.txt").write_text("".join(f"c{i}\n" for i in range(10)))
+        for name, seed in (("ann", 1), ("bob", 2)):
+            rng = random.Random(seed)
+            for i in range(44):
+                place = self.folder / "people" / name / f"c{i % 4}"
+                place.mkdir(parents=True, exist_ok=True)
+                png(place / f"{i}.png", 28, 28, picture(rng))
+
+    def study(self, *words):
+        command = [sys.executable, "-B", ROOT / "bench" / "study.py", "--exeunt", PROGRAM, "--out", self.folder / "out", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done
+
+    def test_own_people(self):
+        self.lay_out()
+        words = ("--people", self.folder / "people", "--model", NETWORK, "--classes", self.folder / "classes.txt",
+                 "--seeds", "1", "--shares", "100", "0", "--splits", "random")
+        done = self.study(*words)
+        self.assertIn("4 of 4 runs", done.stderr)
+        document = json.loads((self.folder / "out/study.json").read_text())
+        rows = {(row["share"], row["method"]): row for row in document["cells"]}
+        self.assertEqual((rows[100, "untouched"]["people"], rows[100, "untouched"]["speedup"]), (2, 1.0))
+        for method in ("masked-true", "prior", "last", "exit0", "sdn-keep", "ensemble-keep", "patience-keep", "earlyon-keep"):
+            self.assertIn((100, method), rows)
+        next((self.folder / "out/runs/own/bob").glob("*labelled0.json")).unlink()
+        self.assertIn("1 of 1 runs", self.study(*words).stderr)
+        self.assertIn("random split, 10 photos", (self.folder / "out/report.md").read_text())
 
 
 if __name__ == "__main__":
