@@ -23,7 +23,6 @@ except ModuleNotFoundError as missing:
     sys.exit(f"study: {missing}: pip install numpy (and onnx pillow matplotlib)")
 
 ABLATIONS = (("no-normalise", ("--no-normalise",)), ("no-prior", ("--no-prior",)), ("no-gate", ("--no-gate",)))
-TARGETS = ("keep", "untouched")
 
 
 def read_arguments():
@@ -142,9 +141,8 @@ def study(arguments):
     tool = program.find(arguments.exeunt)
     hold_to(arguments.out, {"program": tool.digest(), "attach": arguments.attach})
     prepared = prepare(arguments, tool)
-    targets = TARGETS if tool.has("evaluate", "--target") else ()
     variants = [v for v in ABLATIONS if tool.has("personalise", v[1][0])] if arguments.ablation else []
-    plan = work.Study(tool, arguments.out, tuple(arguments.sizes), tuple(arguments.shares), targets, tuple(variants),
+    plan = work.Study(tool, arguments.out, tuple(arguments.sizes), tuple(arguments.shares), tuple(variants),
                       frozenset(bars.WANTED) if arguments.quick else None)
     if arguments.only == "training":
         wholes.measure(plan, prepared[0], arguments.out / "training.json")

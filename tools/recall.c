@@ -8,6 +8,10 @@
 #include "train/quality.h"
 #include "train/trainer.h"
 
+typedef struct exn_leaving { /* where a sample leaves, and with which answer */
+    size_t exit, answer;
+} exn_leaving;
+
 typedef struct recalling {
     exn_tool *tool;
     exn_profile *profile;
@@ -15,18 +19,20 @@ typedef struct recalling {
     exn_trainer *trainer; /* gathers the records; is never run */
     exn_costs costs, macs;
     size_t samples, exits, classes;
-    size_t *record;         /* [samples] */
-    float *logits;          /* [exits + 1][samples][classes]; the last table is the untouched network's */
-    const float **table;    /* [exits + 1], into logits */
-    bool *attached;         /* [exits]: enabled */
-    bool *present;          /* [classes]: occurs in the data */
-    size_t *taken, *answer; /* [samples] */
+    size_t *record;                 /* [samples] */
+    float *logits;                  /* [exits + 1][samples][classes]; the last table is the untouched network's */
+    const float **table;            /* [exits + 1], into logits */
+    bool *attached;                 /* [exits]: enabled */
+    bool *present;                  /* [classes]: occurs in the data */
+    exn_leaving *policy;            /* [samples] */
+    exn_leaving *point[EXN_POINTS]; /* [samples] of every operating point that the profile has; else NULL */
 } recalling;
 
 static void release(recalling *r) {
     exn_context *ctx = r->tool->ctx;
-    void *const blocks[] = {r->record, r->logits, r->table, r->attached, r->present, r->taken, r->answer};
+    void *const blocks[] = {r->record, r->logits, r->table, r->attached, r->present, r->policy};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) exn_free(ctx, blocks[i]);
+    for (size_t t = 0; t < EXN_POINTS; t++) exn_free(ctx, r->point[t]);
     exn_costs_free(&r->costs, ctx);
     exn_costs_free(&r->macs, ctx);
     exn_trainer_destroy(r->trainer);
@@ -44,10 +50,8 @@ static exn_status allocate(recalling *r) {
     r->table = exn_calloc(ctx, r->exits + 1, sizeof *r->table);
     r->attached = exn_calloc(ctx, r->exits, sizeof *r->attached);
     r->present = exn_calloc(ctx, r->classes, sizeof *r->present);
-    r->taken = exn_calloc(ctx, r->samples, sizeof *r->taken);
-    r->answer = exn_calloc(ctx, r->samples, sizeof *r->answer);
-    if (!r->record || !r->logits || !r->table || !r->attached || !r->present || !r->taken || !r->answer)
-        return EXN_E_NOMEM;
+    r->policy = exn_calloc(ctx, r->samples, sizeof *r->policy);
+    if (!r->record || !r->logits || !r->table || !r->attached || !r->present || !r->policy) return EXN_E_NOMEM;
     for (size_t e = 0; e <= r->exits; e++) r->table[e] = r->logits + e * table;
     return EXN_OK;
 }
@@ -85,18 +89,15 @@ static exn_status predict(recalling *r) {
 }
 
 /* The rule of graph/run.c, on logits that are there already. */
-static void leave(recalling *r) {
-    const size_t last = exn_profile_deepest_exit(r->profile);
-    for (size_t e = 0; e < r->exits; e++) r->attached[e] = r->profile->exits[e].rule.enabled;
-    for (size_t i = 0; i < r->samples; i++) {
-        for (size_t e = 0; e <= last; e++) {
-            const exn_exit_rule *rule = &r->profile->exits[e].rule;
-            if (!rule->enabled && e < last) continue;
-            const float confidence = exn_confidence(&r->answer[i], r->trainer->kernels, r->table[e] + i * r->classes,
-                                                    r->classes, rule->temperature);
-            r->taken[i] = e;
-            if (confidence >= rule->threshold) break;
-        }
+static exn_leaving leave(const recalling *r, const exn_exit_rule *rules, size_t sample) {
+    exn_leaving out = {0};
+    for (size_t e = 0;; e++) {
+        const bool last = e + 1 == r->exits;
+        if (!rules[e].enabled && !last) continue;
+        const float confidence = exn_confidence(&out.answer, r->trainer->kernels, r->table[e] + sample * r->classes,
+                                                r->classes, rules[e].temperature);
+        out.exit = e;
+        if (last || confidence >= rules[e].threshold) return out;
     }
 }
 
@@ -118,7 +119,7 @@ static void count_exit(exn_exit_figures *out, const recalling *r, size_t e, size
         const size_t answer = exn_best_class(r->table[e] + i * r->classes, r->classes);
         right += (int64_t)answer == exn_dataset_label(r->data, i);
         agrees += answer == untouched_answer(r, i, false);
-        leaves += r->taken[i] == e;
+        leaves += r->policy[i].exit == e;
     }
     *out = (exn_exit_figures){
         .accuracy = ratio(right, labelled), .agreement = ratio(agrees, r->samples), .share = ratio(leaves, r->samples)};
@@ -136,9 +137,9 @@ static void count_policy(exn_figures *f, const recalling *r, size_t labelled) {
         const size_t own = untouched_answer(r, i, false);
         full += (int64_t)own == label;
         masked += (int64_t)untouched_answer(r, i, true) == label;
-        right += (int64_t)r->answer[i] == label;
-        agrees += r->answer[i] == own;
-        if (label != EXN_UNLABELLED) f->confusion[(size_t)label * r->classes + r->answer[i]]++;
+        right += (int64_t)r->policy[i].answer == label;
+        agrees += r->policy[i].answer == own;
+        if (label != EXN_UNLABELLED) f->confusion[(size_t)label * r->classes + r->policy[i].answer]++;
     }
     f->full_accuracy = ratio(full, labelled);
     f->full_accuracy_masked = ratio(masked, labelled);
@@ -146,34 +147,26 @@ static void count_policy(exn_figures *f, const recalling *r, size_t labelled) {
     f->policy_agreement = ratio(agrees, r->samples);
 }
 
-static size_t leaves_at(size_t *answer, const recalling *r, const exn_exit_rule *rules, size_t sample) {
-    for (size_t e = 0;; e++) {
-        const bool last = e + 1 == r->exits;
-        if (!rules[e].enabled && !last) continue;
-        const float confidence = exn_confidence(answer, r->trainer->kernels, r->table[e] + sample * r->classes,
-                                                r->classes, rules[e].temperature);
-        if (last || confidence >= rules[e].threshold) return e;
-    }
-}
-
 /* One operating point, whether the profile has turned to it or not. */
-static exn_status count_point(exn_point_figures *p, const recalling *r, size_t t, size_t labelled) {
+static exn_status count_point(exn_point_figures *p, recalling *r, size_t t, size_t labelled) {
     exn_exit_rule rules[EXN_EXITS_MAX];
     bool attached[EXN_EXITS_MAX];
-    size_t right = 0, agrees = 0, answer;
+    size_t right = 0, agrees = 0;
     if (r->profile->point[t].judged == 0 && r->profile->target != (exn_target)(t + 1)) return EXN_OK;
     EXN_TRY(exn_profile_rules(rules, r->profile, (exn_target)(t + 1)));
+    r->point[t] = exn_calloc(r->tool->ctx, r->samples, sizeof *r->point[t]);
+    if (!r->point[t]) return EXN_E_NOMEM;
     *p = (exn_point_figures){.known = true, .deepest_exit = r->exits - 1};
     for (size_t e = r->exits; e-- > 0;) {
         attached[e] = rules[e].enabled;
         if (rules[e].enabled && rules[e].threshold <= 0) p->deepest_exit = e;
     }
     for (size_t i = 0; i < r->samples; i++) {
-        const size_t exit = leaves_at(&answer, r, rules, i);
-        right += (int64_t)answer == exn_dataset_label(r->data, i);
-        agrees += answer == untouched_answer(r, i, false);
-        if (r->costs.in_ms) p->mean_ms += exn_costs_until(&r->costs, attached, exit) / (double)r->samples;
-        p->macs_fraction += exn_costs_until(&r->macs, attached, exit) / (double)r->samples;
+        const exn_leaving out = r->point[t][i] = leave(r, rules, i);
+        right += (int64_t)out.answer == exn_dataset_label(r->data, i);
+        agrees += out.answer == untouched_answer(r, i, false);
+        if (r->costs.in_ms) p->mean_ms += exn_costs_until(&r->costs, attached, out.exit) / (double)r->samples;
+        p->macs_fraction += exn_costs_until(&r->macs, attached, out.exit) / (double)r->samples;
     }
     p->accuracy = ratio(right, labelled);
     p->agreement = ratio(agrees, r->samples);
@@ -206,14 +199,26 @@ static exn_status summarise(exn_figures *f, recalling *r) {
     return EXN_OK;
 }
 
+static void describe_leaving(json_t *object, exn_leaving leaving) {
+    exn_report_count(object, "exit", leaving.exit);
+    exn_report_count(object, "answer", leaving.answer);
+}
+
 static json_t *describe_photos(recalling *r) {
     json_t *photos = json_array();
     for (size_t i = 0; i < r->samples; i++) {
         json_t *photo = json_object();
         exn_report_text(photo, "file", exn_dataset_name(r->data, i));
         json_object_set_new(photo, "label", json_integer((json_int_t)exn_dataset_label(r->data, i)));
-        exn_report_count(photo, "exit", r->taken[i]);
-        exn_report_count(photo, "answer", r->answer[i]);
+        describe_leaving(photo, r->policy[i]);
+        json_t *targets = json_object();
+        for (size_t t = 0; t < EXN_POINTS; t++) {
+            if (r->point[t] == NULL) continue;
+            json_t *target = json_object();
+            describe_leaving(target, r->point[t][i]);
+            json_object_set_new(targets, exn_target_names[t + 1], target);
+        }
+        json_object_set_new(photo, "targets", targets);
         json_array_append_new(photos, photo);
     }
     return photos;
@@ -244,7 +249,12 @@ static exn_status recall(exn_figures *out, recalling *r, const exn_recall *optio
     EXN_TRY(exn_costs_get(&r->macs, r->profile, "macs"));
     EXN_TRY(gather(r));
     EXN_TRY(predict(r));
-    leave(r);
+    exn_exit_rule rules[EXN_EXITS_MAX];
+    for (size_t e = 0; e < r->exits; e++) {
+        rules[e] = r->profile->exits[e].rule;
+        r->attached[e] = rules[e].enabled;
+    }
+    for (size_t i = 0; i < r->samples; i++) r->policy[i] = leave(r, rules, i);
     if (options->dump != NULL)
         EXN_TRY(exn_logits_write(r->tool->ctx, options->dump, r->table, r->exits + 1, NULL, r->samples, r->classes));
     return summarise(out, r);

@@ -15,7 +15,8 @@ typedef struct exn_recall {
 } exn_recall;
 
 /* The same figures as exn_figures_measure gives, milliseconds being the table's (0 in a table of multiply-adds). *photos, to be
- * released by the caller: an array of {file label exit answer}, sample by sample. Every sample must be readable. */
+ * released by the caller: an array of {file label exit answer targets{}}, sample by sample; targets
+ * has exit and answer of every operating point. Every sample must be readable. */
 exn_status exn_figures_recall(exn_figures *out, json_t **photos, exn_tool *tool, exn_profile *profile,
                               exn_dataset *data, const exn_recall *options);
 

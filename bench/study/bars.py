@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from .cells import Key
 
 POINT = 100.0
+KEEP, SECOND = "policy-keep", "policy-untouched"
 
 
 @dataclass(frozen=True)
@@ -13,12 +14,6 @@ class Finding:
     bar: str
     passed: object  # True, False, or None where runs are missing
     figures: str
-
-
-def point_of(cell, second=False):
-    """The policy's operating point; a program without targets has one."""
-    names = ("policy-untouched", "policy") if second else ("policy-keep", "policy")
-    return next(name for name in names if name in cell.methods())
 
 
 def show(interval):
@@ -41,10 +36,6 @@ def above(cell, method, other, floor):
     return interval.mean >= floor, f"{show(interval)} against {other} (floor {POINT * floor:+.1f})"
 
 
-def at_least(cell, method, other, tolerance=0.0):
-    return above(cell, method, other, -tolerance)
-
-
 def nobody_below(cell, method, floor):
     mine, theirs = cell.of_person(method, "accuracy"), cell.of_person("untouched", "accuracy")
     worst = min(mine, key=lambda person: mine[person] - theirs[person])
@@ -64,28 +55,42 @@ def both(*checks):
     return all(passed for passed, _ in checks), "; ".join(text for _, text in checks)
 
 
+def either(check):
+    """The bar holds at one operating point or the other; both are shown."""
+    def judged(cell):
+        found = {name: check(cell, name) for name in (KEEP, SECOND)}
+        return any(passed for passed, _ in found.values()), " / ".join(f"{name[7:]}: {text}" for name, (_, text) in found.items())
+
+    return judged
+
+
+def harmless(floor):
+    return either(lambda cell, point: both(no_harm(cell, point), faster(cell, point, floor)))
+
+
+def with_last(floor, check):
+    """The last exit's gain besides."""
+    return lambda cell: both(above(cell, "last", "untouched", floor), check(cell))
+
+
 # bar, (scenario, split, labelled share, photos), the check
 BARS = (
-    ("wardrobe, all labelled: no harm; last exit +1; >= 1.6x", ("wardrobe", "twins", 100, 50), lambda cell: both(
-        no_harm(cell, point_of(cell)), above(cell, "last", "untouched", 0.01), faster(cell, point_of(cell), 1.6))),
-    ("wardrobe, 20 % labelled: no harm; >= 1.4x", ("wardrobe", "twins", 20, 50), lambda cell: both(
-        no_harm(cell, point_of(cell)), faster(cell, point_of(cell), 1.4))),
-    ("wardrobe, no labels: no harm; >= 1.3x", ("wardrobe", "twins", 0, 50), lambda cell: both(
-        no_harm(cell, point_of(cell)), faster(cell, point_of(cell), 1.3))),
-    ("changed camera: +5; >= 1.5x", ("camera", "twins", 100, 50), lambda cell: both(
-        above(cell, point_of(cell), "untouched", 0.05), faster(cell, point_of(cell), 1.5))),
-    ("changed camera, second point: untouched accuracy; >= 2.2x", ("camera", "twins", 100, 50), lambda cell: both(
-        at_least(cell, point_of(cell, True), "untouched"), faster(cell, point_of(cell, True), 2.2))),
-    ("shopper, all labelled: masked-to-seen +2; >= 1.6x", ("shopper", "twins", 100, 50), lambda cell: both(
-        above(cell, point_of(cell), "masked-seen", 0.02), faster(cell, point_of(cell), 1.6))),
+    ("wardrobe, all labelled: no harm; last exit +1; >= 1.6x", ("wardrobe", "twins", 100, 50), with_last(0.01, harmless(1.6))),
+    ("wardrobe, 20 % labelled: no harm; >= 1.4x", ("wardrobe", "twins", 20, 50), harmless(1.4)),
+    ("wardrobe, no labels: no harm; >= 1.3x", ("wardrobe", "twins", 0, 50), harmless(1.3)),
+    ("changed camera: +5; >= 1.5x", ("camera", "twins", 100, 50),
+     lambda cell: both(above(cell, KEEP, "untouched", 0.05), faster(cell, KEEP, 1.5))),
+    ("changed camera, second point: untouched accuracy; >= 2.2x", ("camera", "twins", 100, 50),
+     lambda cell: both(above(cell, SECOND, "untouched", 0), faster(cell, SECOND, 2.2))),
+    ("shopper, all labelled: masked-to-seen +2; >= 1.6x", ("shopper", "twins", 100, 50),
+     lambda cell: both(above(cell, KEEP, "masked-seen", 0.02), faster(cell, KEEP, 1.6))),
     ("shopper, second point: untouched accuracy; better than the best static cut; >= 3.2x", ("shopper", "twins", 100, 50),
-     lambda cell: both(at_least(cell, point_of(cell, True), "untouched"), better_than_static(cell, point_of(cell, True)),
-                       faster(cell, point_of(cell, True), 3.2))),
-    ("shopper, random split: masked-to-seen +3; >= 2x", ("shopper", "random", 100, 50), lambda cell: both(
-        above(cell, point_of(cell), "masked-seen", 0.03), faster(cell, point_of(cell), 2.0))),
-    ("shopper, no labels: +5; nobody below -5; >= 2x", ("shopper", "twins", 0, 50), lambda cell: both(
-        above(cell, point_of(cell), "untouched", 0.05), nobody_below(cell, point_of(cell), -0.05),
-        faster(cell, point_of(cell), 2.0))),
+     lambda cell: both(above(cell, SECOND, "untouched", 0), better_than_static(cell, SECOND), faster(cell, SECOND, 3.2))),
+    ("shopper, random split: masked-to-seen +3; >= 2x", ("shopper", "random", 100, 50),
+     lambda cell: both(above(cell, KEEP, "masked-seen", 0.03), faster(cell, KEEP, 2.0))),
+    ("shopper, no labels: +5; nobody below -5; >= 2x", ("shopper", "twins", 0, 50), either(
+        lambda cell, point: both(above(cell, point, "untouched", 0.05), nobody_below(cell, point, -0.05),
+                                 faster(cell, point, 2.0)))),
 )
 TEN = 10
 WANTED = {cell for _, cell, _ in BARS} | {(scenario, "twins", 100, TEN) for scenario in ("wardrobe", "camera", "shopper")}
@@ -100,6 +105,5 @@ def judge(cells):
         findings.append(Finding(bar, *check(cell)) if cell else Finding(bar, None, "not run"))
     for key, cell in sorted(cells.items(), key=lambda item: (item[0].scenario, -item[0].share)):
         if key.size == TEN and key.split == "twins" and not key.variant:
-            checks = both(no_harm(cell, point_of(cell)), faster(cell, point_of(cell), 1.2))
-            findings.append(Finding(TEN_PHOTOS.format(key.scenario, key.share), *checks))
+            findings.append(Finding(TEN_PHOTOS.format(key.scenario, key.share), *harmless(1.2)(cell)))
     return findings

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .networks import SIZE
+
 GAIN, CAST, RADIUS, NOISE = (0.36, 0.58), (0.6, 1.2), (2.0, 3.0), (7.0, 14.0)
 BLURRED = 5 / 8  # share of the cameras that blur
 
@@ -12,7 +14,7 @@ BLURRED = 5 / 8  # share of the cameras that blur
 @dataclass(frozen=True)
 class Camera:
     gain: tuple  # red, green, blue: light times colour cast
-    radius: float  # of the Gaussian blur in pixels; 0: sharp
+    radius: float  # of the Gaussian blur, in pixels as the network sees them; 0: sharp
     noise: float  # deviation in grey levels
 
 
@@ -30,7 +32,7 @@ def take(camera, source, out):
     with Image.open(source) as photo:
         photo = ImageOps.exif_transpose(photo).convert("RGB")
     if camera.radius:
-        photo = photo.filter(ImageFilter.GaussianBlur(camera.radius))
+        photo = photo.filter(ImageFilter.GaussianBlur(camera.radius * min(photo.size) / SIZE))
     grey = np.asarray(photo, np.float32) * np.float32(camera.gain)
     grey += np.random.default_rng(zlib.crc32(source.name.encode())).normal(0, camera.noise, grey.shape)
     Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8)).save(out, "PNG", compress_level=1)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tuning the whole network on a person's photos in PyTorch: what personalised exits replace, in accuracy and in cost. Knows the
-operators of the study's networks. Needs torch and onnx."""
+"""Fine-tuning the whole network on a person's photos in PyTorch: what personalised exits replace, in accuracy and in cost.
+Knows the operators of the study's networks. Needs torch and onnx."""
 import time
 
 import numpy as np

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of a study: accuracy against milliseconds, and the trend over the number of photos (needs matplotlib)."""
-from .bars import POINT, point_of
+from .bars import KEEP, POINT
 from .report import heading, title
 
-MARKS = {"untouched": "k*", "last": "bs", "policy": "ro", "policy-keep": "ro", "policy-untouched": "r^", "sdn-keep": "g+",
+MARKS = {"untouched": "k*", "last": "bs", "policy-keep": "ro", "policy-untouched": "r^", "sdn-keep": "g+",
          "ensemble-keep": "gx", "patience-keep": "g1", "earlyon-keep": "gd", "masked-seen": "k_", "normalised": "k|"}
 
 
@@ -34,10 +34,10 @@ def trends(cells, scenario, split, target):
     for share in sorted({cell.key.share for cell in mine}, reverse=True):
         row = sorted((cell for cell in mine if cell.key.share == share), key=lambda cell: cell.key.size)
         sizes = [cell.key.size for cell in row]
-        found = [cell.interval(point_of(cell), "untouched") for cell in row]
+        found = [cell.interval(KEEP, "untouched") for cell in row]
         bars = [[POINT * (i.mean - i.low) for i in found], [POINT * (i.high - i.mean) for i in found]]
         gains.errorbar(sizes, [POINT * i.mean for i in found], yerr=bars, marker="o", capsize=3, label=f"{share} % labelled")
-        speeds.plot(sizes, [cell.speedup(point_of(cell)) for cell in row], "o-", label=f"{share} % labelled")
+        speeds.plot(sizes, [cell.speedup(KEEP) for cell in row], "o-", label=f"{share} % labelled")
     gains.axhline(0, color="0.7", linewidth=0.7)
     gains.set(xlabel="photos", ylabel="policy above untouched, points", title=f"{scenario}, {split}")
     speeds.set(xlabel="photos", ylabel="speed-up")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Yardsticks that know no exits: masks, class priors, nearest neighbours, linear layers learnt from zero. All take and give arrays of
-a row a photo."""
+"""Yardsticks that know no exits: masks, class priors, nearest neighbours, linear layers learnt from zero. All take and give
+arrays of a row a photo."""
 import numpy as np
 
 PRIOR_PHOTOS = 5.0  # of an even prior over classes

@@ -100,9 +100,16 @@ class Answers:
     exits: np.ndarray  # [photos][exits][classes]
     untouched: np.ndarray  # [photos][classes]
     label: np.ndarray  # -1: none
-    taken: np.ndarray  # exit that the policy took; empty for pools
-    answer: np.ndarray  # the policy's; empty for pools
+    points: dict  # operating point -> Point; none of pools
     report: dict
+
+
+@dataclass(frozen=True)
+class Point:
+    """What the program's policy does with each photo."""
+    enabled: np.ndarray  # [exits]
+    taken: np.ndarray
+    answer: np.ndarray
 
 
 def read_dump(path, report):
@@ -112,8 +119,16 @@ def read_dump(path, report):
     if logits.ndim != 3 or len(photos) != len(logits):
         raise StudyError(f"{path}: {logits.shape} logits for {len(photos)} photos")
     order = np.argsort([int(Path(photo["file"]).stem) for photo in photos])
-    column = lambda key: np.array([photos[i].get(key, -1) for i in order], int)
-    return Answers(logits[order, :-1], logits[order, -1], column("label"), column("exit"), column("answer"), report)
+    photos = [photos[i] for i in order]
+    label = np.array([photo["label"] for photo in photos], int)
+    points = {entry["target"]: read_point(entry, photos) for entry in report.get("targets", ())}
+    return Answers(logits[order, :-1], logits[order, -1], label, points, report)
+
+
+def read_point(entry, photos):
+    mine = [photo["targets"][entry["target"]] for photo in photos]
+    return Point(np.array([threshold is not None for threshold in entry["thresholds"]]),
+                 np.array([leaving["exit"] for leaving in mine], int), np.array([leaving["answer"] for leaving in mine], int))
 
 
 def personalise(program, profile, known, unknown, cache, costs, dump, options=()):
@@ -125,5 +140,5 @@ def personalise(program, profile, known, unknown, cache, costs, dump, options=()
     return read_dump(dump, program.run(*words))
 
 
-def evaluate(program, profile, test, cache, costs, dump, options=()):
-    return read_dump(dump, program.run("evaluate", profile, test, "--cache", cache, "--costs", costs, "--dump", dump, *options))
+def evaluate(program, profile, test, cache, costs, dump):
+    return read_dump(dump, program.run("evaluate", profile, test, "--cache", cache, "--costs", costs, "--dump", dump))

@@ -35,7 +35,6 @@ class Study:
     out: Path
     sizes: tuple
     shares: tuple  # labelled, in percent
-    targets: tuple  # operating points that the program knows; empty: it has one
     variants: tuple  # (name, further words for personalise)
     wanted: frozenset = None  # (scenario, split, share, size) of the cells to run; None: all
 
@@ -176,10 +175,10 @@ def static_cuts(test, costs):
     return {name: (answers[:, e], np.full(len(answers), cost[e])) for e, name in enumerate(names)}
 
 
-def own_policy(answers, costs):
-    """(answers, milliseconds) of what the program decided."""
-    enabled = np.array([exit["enabled"] for exit in answers.report["exits"]])
-    return answers.answer, costs.cascade(enabled)[answers.taken]
+def own_policy(test, costs):
+    """policy-target -> (answers, milliseconds) of what the program decided."""
+    return {f"policy-{target}": (point.answer, costs.cascade(point.enabled)[point.taken])
+            for target, point in test.points.items()}
 
 
 # ---- one run ----
@@ -192,7 +191,7 @@ def lay_out_pool(folder, known, unknown):
 
 
 def ask_program(setting, known, unknown, words):
-    """Personalises a copy of the general profile and evaluates it. Returns (pool, target -> test)."""
+    """Personalises a copy of the general profile and evaluates it. Returns the Answers on pool and test."""
     study, folder, scenario = setting.study, setting.folder, setting.task.scenario
     profile = folder / "profile.safetensors"
     shutil.copyfile(scenario.profile, profile)
@@ -200,19 +199,16 @@ def ask_program(setting, known, unknown, words):
                        folder / "pool.npy", words)
     if not (folder / "test").exists():
         people.lay_out(setting.split.test, folder / "test")
-    tests = {target: evaluate(study.program, profile, folder / "test", setting.cache, scenario.costs, folder / "test.npy",
-                              ["--target", target] if target else []) for target in study.targets or ("",)}
+    test = evaluate(study.program, profile, folder / "test", setting.cache, scenario.costs, folder / "test.npy")
     for name in ("known", "unknown"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    return pool, tests
+    return pool, test
 
 
-def gather(setting, pool, tests, known, plain_only=False):
+def gather(setting, pool, test, known, plain_only=False):
     """name -> (answers, milliseconds or one figure for all)."""
-    costs, test = setting.costs, next(iter(tests.values()))
-    found = {name or "policy": own_policy(answers, costs) for name, answers in tests.items()}
-    found = {f"policy-{name}" if name != "policy" else name: value for name, value in found.items()}
-    found |= static_cuts(test, costs)
+    costs = setting.costs
+    found = own_policy(test, costs) | static_cuts(test, costs)
     if plain_only:
         return found | {"untouched": (test.untouched.argmax(1), costs.full)}
     scenario = setting.task.scenario
@@ -259,9 +255,8 @@ def kept_arrays(setting, found, pool, test):
 def run_one(setting, size, share, variant, words, normalised_answers):
     task = setting.task
     known, unknown = people.labelled(setting.split.pools[size], share)
-    pool, tests = ask_program(setting, known, unknown, words)
-    test = next(iter(tests.values()))
-    found = gather(setting, pool, tests, known, plain_only=bool(variant))
+    pool, test = ask_program(setting, known, unknown, words)
+    found = gather(setting, pool, test, known, plain_only=bool(variant))
     if normalised_answers is not None and not variant:
         found["normalised"] = (normalised_answers, setting.costs.full)
     record = {"scenario": task.scenario.name, "person": task.person.name, "split": task.kind,
@@ -269,8 +264,8 @@ def run_one(setting, size, share, variant, words, normalised_answers):
               "labelled": len(known), "full_ms": setting.costs.full, "methods": summary(found, test.label),
               "seconds": pool.report["seconds"], "epochs": pool.report["epochs"],
               "cache_bytes": pool.report["cache_bytes"],
-              "leaves": {target: np.bincount(answers.taken, minlength=test.exits.shape[1]).tolist()
-                         for target, answers in tests.items()},
+              "leaves": {target: np.bincount(point.taken, minlength=test.exits.shape[1]).tolist()
+                         for target, point in test.points.items()},
               "decisions": [exit.get("decision") for exit in test.report["exits"]]}
     write_run(path_of(setting.study, task, size, share, variant), record, kept_arrays(setting, found, pool, test))
 
