@@ -27,7 +27,7 @@ ABLATIONS = (("no-normalise", ("--no-normalise",)), ("no-prior", ("--no-prior",)
 
 def read_arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--out", type=Path, required=True, help="folder of results; may exist: what is there is not computed again")
+    p.add_argument("--out", type=Path, required=True, help="folder of results: what is there is not computed again")
     p.add_argument("--exeunt", default="build/tools/exeunt", help="the program (default %(default)s)")
     p.add_argument("--data", type=Path, help="folder with clothing192, grocery192 and models")
     p.add_argument("--scenario", nargs="+", choices=scenarios.NAMES, default=scenarios.NAMES)
@@ -39,9 +39,11 @@ def read_arguments():
     p.add_argument("--quick", action="store_true", help="only what the bars are about, and no input-normalised yardstick")
     p.add_argument("--jobs", type=int, default=1, help="processes (default %(default)s)")
     p.add_argument("--attach", nargs=argparse.REMAINDER, default=[], help="last: further words for exeunt attach")
-    p.add_argument("--finetune", type=int, default=0, metavar="N", help="fine-tune whole networks for N people a scenario (torch)")
-    p.add_argument("--only", choices=("prepare", "training", "report"),
-                   help="stop after preparing; measure what training costs (torch; a quiet machine); report what is there")
+    p.add_argument("--finetune", type=int, default=0, metavar="N",
+                   help="also fine-tune whole networks, for N people a scenario (torch)")
+    p.add_argument("--only", choices=("prepare", "costs", "training", "report"),
+                   help="stop after preparing; measure cost tables anew, or what training costs (torch): on a quiet machine; "
+                        "report what is there")
     own = p.add_argument_group("people of your own instead of --data and --scenario")
     own.add_argument("--people", type=Path, help="folder of people, each a folder of class folders")
     own.add_argument("--model", type=Path)
@@ -69,7 +71,8 @@ def hold_to(out, settings):
     """Results of different programs or settings of the exits are not mixed in one folder."""
     path = out / "settings.json"
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != settings:
-        raise StudyError(f"{out}: made by another build or with other words for attach: give a new --out (general/ may be copied)")
+        raise StudyError(f"{out}: made by another build or with other words for attach: give a new --out "
+                         "(general/ may be copied there)")
     path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
@@ -125,7 +128,7 @@ def write_report(out, drawn):
 
 def prepare(arguments, tool):
     prep = scenarios.Preparation(tool, arguments.data and arguments.data.resolve(), arguments.out, tuple(arguments.attach),
-                                 not arguments.quick)
+                                 arguments.only == "costs", not arguments.quick)
     if arguments.people:
         return [scenarios.prepare(prep, "own", own_source(arguments))]
     return [scenarios.prepare(prep, name) for name in arguments.scenario]

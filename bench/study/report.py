@@ -121,9 +121,11 @@ def finetuned(out, cells):
         mine = [run["methods"] for run in cell.runs if (run["person"], run["seed"]) == (person, wholes.SEED)] if cell else []
         if mine:
             found = json.loads(path.read_text(encoding="utf-8"))
-            lines.append([scenario, person, percent(mine[0]["untouched"]["accuracy"]), percent(mine[0]["last"]["accuracy"]),
+            before, after = (percent(mine[0][method]["accuracy"]) for method in ("untouched", "last"))
+            lines.append([scenario, person, before, after,
                           ", ".join(f"{percent(value)} (rate {rate})" for rate, value in found.items())])
-    return table(["scenario", "person", "untouched", "personalised last exit", "whole network fine-tuned"], lines) if lines else ""
+    header = ["scenario", "person", "untouched", "personalised last exit", "whole network fine-tuned"]
+    return table(header, lines) if lines else ""
 
 
 def seconds(cells):
@@ -141,13 +143,14 @@ def headline(cells, training):
     for key, cell in cells.items():
         if key.size != 50 or key.share != 100 or key.split != "twins" or key.variant:
             continue
+        second = f"{cell.speedup(SECOND):.2f}x at {show(cell.interval(SECOND, 'untouched'))}"
         lines.append([key.scenario, show(cell.interval("last", "untouched")), show(cell.interval(KEEP, "untouched")),
-                      f"{cell.speedup(KEEP):.2f}x", f"{cell.speedup(SECOND):.2f}x at {show(cell.interval(SECOND, 'untouched'))}"])
+                      f"{cell.speedup(KEEP):.2f}x", second])
     text = table(["50 photos, all labelled", "last exit", "policy", "its speed-up", "second point"], lines)
     if training:
         uncached, cached = wholes.ratios(training)
-        text += (f"\nTraining on {training['photos']} photos, beside {training['epochs']} passes over the whole network in PyTorch: "
-                 f"{uncached:.1f}x cheaper if every pass extracted anew, {cached:.0f}x with the cache.\n")
+        text += (f"\nTraining on {training['photos']} photos, beside {training['epochs']} passes over the whole network in "
+                 f"PyTorch: {uncached:.1f}x cheaper if every pass extracted anew, {cached:.0f}x with the cache.\n")
     return text + f"\nThe paper: {PAPER}. Its data and heads are unpublished: three ratios and the trend are what compares.\n"
 
 

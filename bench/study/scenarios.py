@@ -34,6 +34,7 @@ class Preparation:
     data: Path
     out: Path
     attach: tuple  # further words for exeunt attach
+    remeasure: bool = False  # cost tables, even where there are some
     normalise: bool = True  # the input-normalised yardstick is wanted: it runs the network anew for every pool
 
     def folder(self, network):
@@ -131,9 +132,9 @@ def attach(prep, source):
 
 
 def measure(prep, source, profile):
-    """The cost table, measured once: the first scenario of a network pays."""
+    """The cost table of a network, measured once unless it is wanted anew."""
     path = prep.folder(source.network) / "costs.json"
-    if not path.exists():
+    if prep.remeasure or not path.exists():
         photos = prep.out / "work" / "costs" / source.network.name
         shutil.rmtree(photos, ignore_errors=True)
         people.lay_out(source.people[0].photos[:COST_PHOTOS], photos)

@@ -247,7 +247,8 @@ def kept_arrays(setting, found, pool, test):
     right = np.stack([answers == test.label for answers, _ in found.values()])
     return {"methods": np.array(list(found)), "right": right, "label": test.label,
             "photos": np.array([f"{photo.label}/{photo.path.stem}" for photo in setting.split.test]),
-            "oracle": oracle(setting, test), "logits": test.exits.astype(np.float16), "untouched": test.untouched.astype(np.float16),
+            "oracle": oracle(setting, test),
+            "logits": test.exits.astype(np.float16), "untouched": test.untouched.astype(np.float16),
             "pool_logits": pool.exits.astype(np.float16), "pool_untouched": pool.untouched.astype(np.float16),
             "pool_label": pool.label}
 
