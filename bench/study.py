@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 try:
-    from study import StudyError, bars, cells, people, plots, program, report, scenarios, wholes, work
+    from study import StudyError, bars, cells, people, plots, program, report, scenarios, timing, wholes, work
     from study.networks import Network
 except ModuleNotFoundError as missing:
     sys.exit(f"study: {missing}: pip install numpy (and onnx pillow matplotlib)")
@@ -41,9 +41,9 @@ def read_arguments():
     p.add_argument("--attach", nargs=argparse.REMAINDER, default=[], help="last: further words for exeunt attach")
     p.add_argument("--finetune", type=int, default=0, metavar="N",
                    help="also fine-tune whole networks, for N people a scenario (torch)")
-    p.add_argument("--only", choices=("prepare", "costs", "training", "report"),
-                   help="stop after preparing; measure cost tables anew, or what training costs (torch): on a quiet machine; "
-                        "report what is there")
+    p.add_argument("--only", choices=("prepare", "costs", "timing", "training", "report"),
+                   help="stop after preparing; on a quiet machine measure cost tables anew, policies against the clock, or what "
+                        "training costs (torch); report what is there")
     own = p.add_argument_group("people of your own instead of --data and --scenario")
     own.add_argument("--people", type=Path, help="folder of people, each a folder of class folders")
     own.add_argument("--model", type=Path)
@@ -147,6 +147,8 @@ def study(arguments):
     variants = [v for v in ABLATIONS if tool.has("personalise", v[1][0])] if arguments.ablation else []
     plan = work.Study(tool, arguments.out, tuple(arguments.sizes), tuple(arguments.shares), tuple(variants),
                       frozenset(bars.WANTED) if arguments.quick else None)
+    if arguments.only == "timing":
+        timing.measure(plan, prepared, arguments.out / "timing.json")
     if arguments.only == "training":
         wholes.measure(plan, prepared[0], arguments.out / "training.json")
     if arguments.only:

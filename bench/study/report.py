@@ -14,7 +14,7 @@ from .cells import Key
 TITLES = {"untouched": "untouched network", "masked-true": "untouched, masked to the true classes",
           "masked-seen": "untouched, masked to the classes seen", "prior": "untouched, prior-corrected",
           "normalised": "untouched, input-normalised", "nearest": "nearest neighbour", "probe": "linear probe from zero",
-          "last": "personalised last exit", 
+          "last": "personalised last exit",
           "policy-keep": "policy, keeps the personal accuracy", "policy-untouched": "policy, at the untouched accuracy",
           "sdn": "SDN threshold", "ensemble": "ensemble of exits (as ZTW)", "patience": "patience", "earlyon": "earlyon search"}
 AIMS = {"untouched": "at the untouched accuracy", "keep": "keeps the personal accuracy"}
@@ -128,6 +128,26 @@ def finetuned(out, cells):
     return table(header, lines) if lines else ""
 
 
+def timed(out):
+    """Speed-ups measured in the program beside those of the cost table, person by person."""
+    path = Path(out, "timing.json")
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    lines = [[scenario, person, target, f"{measured:.2f}x", f"{told:.2f}x"] for scenario, persons in found.items()
+             for person, targets in persons.items() for target, (measured, told) in targets.items()]
+    return table(["scenario", "person", "operating point", "measured alternately", "cost table"], lines) if lines else ""
+
+
+def parts(cells):
+    """What each part of the method gives alone: the yardsticks without exits, the last exit, and both operating points."""
+    shown = ("normalised", "prior", "last", KEEP, SECOND)
+    lines = []
+    for key, cell in cells.items():
+        if not key.variant and key.split == "twins":
+            gain = [show(cell.interval(m, "untouched")) if m in cell.methods() else "-" for m in shown]
+            lines.append([heading(key), *gain[:3], *(f"{g} at {cell.speedup(m):.2f}x" for g, m in zip(gain[3:], shown[3:]))])
+    return table(["above untouched", *map(title, shown)], lines)
+
+
 def seconds(cells):
     """Mean seconds a run took on this machine, cached features or not; what is timed alone stands in costs.json."""
     lines = []
@@ -156,15 +176,16 @@ def headline(cells, training):
 
 def markdown(out, cells, training=None):
     runs = sum(len(cell.runs) for cell in cells.values())
-    parts = ["# Study\n", f"{runs} runs. {NOTES}\n", "## Bars\n", bars_section(cells), "## Headline\n",
-             headline(cells, training), "## Trend\n", trend(cells)]
-    parts += ["## Parts left out\n", ablation(cells)] if ablation(cells) else []
-    parts += ["## Whole-network fine-tuning\n", finetuned(out, cells)] if finetuned(out, cells) else []
+    sections = ["# Study\n", f"{runs} runs. {NOTES}\n", "## Bars\n", bars_section(cells), "## Headline\n",
+                headline(cells, training), "## Trend\n", trend(cells), "## Parts one by one\n", parts(cells)]
+    for name, text in (("Parts left out", ablation(cells)), ("Whole-network fine-tuning", finetuned(out, cells)),
+                       ("Cost table against the clock", timed(out))):
+        sections += [f"## {name}\n", text] if text else []
     for key in sorted(cells, key=lambda k: (k.scenario, k.split, -k.share, k.size, k.variant)):
         if not key.variant:
             count = f"{len(cells[key].people)} people, {len(cells[key].runs)} runs\n"
-            parts += [f"## {heading(key)}\n", count, cell_table(cells[key])]
-    return "\n".join(parts + ["## Seconds a run\n", seconds(cells)])
+            sections += [f"## {heading(key)}\n", count, cell_table(cells[key])]
+    return "\n".join(sections + ["## Seconds a run\n", seconds(cells)])
 
 
 def write(out, cells, training=None):
