@@ -76,21 +76,18 @@ def read_costs(path):
     return Costs(until - head, head)
 
 
-def measure_costs(program, profile, model, photos, path, rounds=3):
-    """The cost table of a profile: each exit's way from the input to its decision, against the bare network cut at the same tap.
-    Least of several medians; wants a machine that does nothing else. `photos`: a small folder."""
-    looks = [program.run("evaluate", profile, photos) for _ in range(rounds)]
-    least = lambda values: float(min(values))
-    exits, heads, paid = [], [], 0.0  # paid: heads that evaluate's figures have on the way
-    for i, exit in enumerate(looks[0]["exits"][:-1]):
-        until = least(look["exits"][i]["median_ms"] for look in looks)
-        bare = least(program.run("bench", model, "--cut", exit["tap"], "--seconds", "0.3")["median_ms"] for _ in range(rounds))
-        head = max(until - bare - (paid if exit["enabled"] else 0), HEAD_LEAST * bare)
-        paid += head if exit["enabled"] else 0
-        exits.append(bare + head)
-        heads.append(head)
-    full = least(look["full"]["median_ms"] for look in looks)
-    table = {"schema": "exeunt.costs/1", "exits": exits, "full": full, "heads": heads}
+def measure_costs(program, profile, model, photos, path, rounds=8):
+    """The cost table of a profile: the network cut at each exit, with that exit's head and without any. Least of several medians,
+    for the clock only ever adds; wants a machine that does nothing else. `photos`: a small folder."""
+    looks, bare = [], []
+    for _ in range(rounds):
+        looks.append(program.run("evaluate", profile, photos))
+        bare.append([program.run("bench", model, "--cut", exit["tap"], "--seconds", "0.1")["median_ms"]
+                     for exit in looks[0]["exits"][:-1]])
+    until = np.min([[exit["cut_ms"] for exit in look["exits"][:-1]] for look in looks], axis=0)
+    heads = np.maximum(until - np.min(bare, axis=0), HEAD_LEAST * until)
+    table = {"schema": "exeunt.costs/1", "exits": until.tolist(), "full": min(look["full"]["median_ms"] for look in looks),
+             "heads": heads.tolist()}
     path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
