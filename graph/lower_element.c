@@ -52,8 +52,12 @@ static void run_broadcast(const exn_step *step, exn_exec_view *view, exn_part pa
     float *y = exn_operand_write(view, &step->out);
     exn_binary_broadcast(step->vector, work->op, &work->y, &work->a, exn_operand_read(view, &step->in[0]), &work->b,
                          exn_operand_read(view, &step->in[1]), y, part);
-    if (work->activation == EXN_ACT_NONE) return;
-    exn_barrier(part); /* the two may be shared out differently */
+}
+
+/* A step of its own: the two are shared out differently. */
+static void activate_broadcast(const exn_step *step, exn_exec_view *view, exn_part part) {
+    const exn_binary_work *work = &step->work.binary;
+    float *y = exn_operand_write(view, &step->out);
     exn_activate(step->vector, work->activation, work->n, y, y, work->lo, work->hi, part);
 }
 
@@ -159,6 +163,7 @@ exn_status exn_lower_binary(exn_lowering *l) {
     step->in[1] = b;
     if (exn_shape_equal(&work.a, &work.y)) step->in_place |= 1u;
     if (exn_shape_equal(&work.b, &work.y)) step->in_place |= 2u;
+    if (!equal && work.activation != EXN_ACT_NONE) step->then = activate_broadcast;
     step->work.binary = work;
     return EXN_OK;
 }

@@ -4,11 +4,11 @@
 
 #include <string.h>
 
+static void run_fill(const exn_step *step, exn_exec_view *view, exn_part part) {
+    exn_fill(step->work.fill.n, step->work.fill.value, exn_operand_write(view, &step->out), part);
+}
+
 static void run_moves(const exn_step *step, exn_exec_view *view, exn_part part) {
-    if (step->work.fill.n) {
-        exn_fill(step->work.fill.n, step->work.fill.value, exn_operand_write(view, &step->out), part);
-        if (part.count > 1) exn_barrier(part);
-    }
     for (size_t i = 0; i < step->move_count; i++) {
         const exn_move *move = &step->moves[i];
         exn_copy_box(&move->box, exn_operand_read(view, &move->from) + move->from_start, move->from_stride,
@@ -244,6 +244,8 @@ exn_status exn_lower_pad(exn_lowering *l) {
         b.from_start += (ptrdiff_t)(begin - before) * b.from_stride[i];
     }
     step->work.fill = (exn_fill_work){exn_shape_elements(y), value ? exn_value_f32(value, 0) : 0.0f};
+    step->run = run_fill;
+    step->then = run_moves;
     step->moves[step->move_count++] = sorted_move(&b);
     return EXN_OK;
 }

@@ -7,9 +7,18 @@
 #include <math.h>
 #include <string.h>
 
+/* What the threads do at once: a step, or the first or second half of one. */
+typedef struct exn_link {
+    const exn_step *step;
+    exn_step_fn *run;
+    bool last; /* completes the step */
+} exn_link;
+
 struct exn_exec {
     exn_context *ctx;
     const exn_plan *plan;
+    exn_link *links;
+    size_t link_count;
     exn_pool *pool; /* NULL with one thread */
     unsigned char *arena;
 };
@@ -17,14 +26,29 @@ struct exn_exec {
 /* One run as its threads share it. */
 typedef struct exn_job {
     const exn_plan *plan;
+    const exn_link *links;
     exn_exec_view view;
     float *const *sinks;        /* NULL: none */
     const exn_exit_rule *rules; /* NULL: run to the end */
     exn_leave *leaves;
     double *seconds; /* profiling: least time of each step */
     double started;
-    bool stop; /* written by thread 0 between two barriers, read by all after the second */
+    bool stop; /* touched between links only */
 } exn_job;
+
+static exn_status list_links(exn_exec *exec) {
+    const exn_plan *plan = exec->plan;
+    size_t count = plan->step_count;
+    for (size_t s = 0; s < plan->step_count; s++) count += plan->steps[s].then != NULL;
+    exec->links = exn_calloc(exec->ctx, count, sizeof *exec->links);
+    if (!exec->links) return EXN_E_NOMEM;
+    for (size_t s = 0; s < plan->step_count; s++) {
+        const exn_step *step = &plan->steps[s];
+        exec->links[exec->link_count++] = (exn_link){step, step->run, !step->then};
+        if (step->then) exec->links[exec->link_count++] = (exn_link){step, step->then, true};
+    }
+    return EXN_OK;
+}
 
 exn_status exn_exec_create(exn_exec **out, exn_context *ctx, const exn_plan *plan) {
     exn_exec *exec = exn_calloc(ctx, 1, sizeof *exec);
@@ -32,7 +56,7 @@ exn_status exn_exec_create(exn_exec **out, exn_context *ctx, const exn_plan *pla
     exec->ctx = ctx;
     exec->plan = plan;
     exec->arena = exn_calloc(ctx, plan->arena.bytes, 1);
-    exn_status status = exec->arena ? EXN_OK : EXN_E_NOMEM;
+    exn_status status = exec->arena ? list_links(exec) : EXN_E_NOMEM;
     if (status == EXN_OK && plan->threads > 1) status = exn_pool_create(&exec->pool, ctx, plan->threads);
     if (status != EXN_OK) {
         exn_exec_destroy(exec);
@@ -46,6 +70,7 @@ void exn_exec_destroy(exn_exec *exec) {
     if (!exec) return;
     exn_pool_destroy(exec->pool);
     exn_free(exec->ctx, exec->arena);
+    exn_free(exec->ctx, exec->links);
     exn_free(exec->ctx, exec);
 }
 
@@ -86,7 +111,7 @@ static bool leave_samples(const exn_job *job, size_t exit, const float *logits) 
     return staying == 0;
 }
 
-/* Hands out what a step completed; thread 0 alone, between two barriers. */
+/* Hands out what a step completed; on one thread, between two links. */
 static void finish_outputs(exn_job *job, const exn_step *step) {
     for (size_t i = step->output_begin; i < step->output_end && !job->stop; i++) {
         const exn_plan_output *output = &job->plan->outputs[i];
@@ -97,48 +122,54 @@ static void finish_outputs(exn_job *job, const exn_step *step) {
     }
 }
 
-static void run_steps(void *argument, exn_part part) {
+static void run_link(void *argument, size_t link, exn_part part) {
     exn_job *job = argument;
-    for (size_t s = 0; s < job->plan->step_count; s++) {
-        const exn_step *step = &job->plan->steps[s];
-        step->run(step, &job->view, part);
-        exn_barrier(part);
-        if (step->output_begin == step->output_end) continue;
-        if (part.index == 0) finish_outputs(job, step);
-        exn_barrier(part);
-        if (job->stop) return;
-    }
+    job->links[link].run(job->links[link].step, &job->view, part);
+}
+
+static bool after_link(void *argument, size_t link) {
+    exn_job *job = argument;
+    if (job->links[link].last) finish_outputs(job, job->links[link].step);
+    return !job->stop;
+}
+
+static exn_job start_job(const exn_exec *exec) {
+    return (exn_job){.plan = exec->plan, .links = exec->links, .view = {exec->arena}};
 }
 
 void exn_exec_run(exn_exec *exec, float *const sinks[]) {
-    exn_job job = {.plan = exec->plan, .view = {exec->arena}, .sinks = sinks};
-    exn_pool_run(exec->pool, run_steps, &job);
+    exn_job job = start_job(exec);
+    job.sinks = sinks;
+    exn_pool_chain(exec->pool, exec->link_count, run_link, after_link, &job);
 }
 
 void exn_exec_run_exits(exn_exec *exec, const exn_exit_rule rules[], float *const sinks[], exn_leave leaves[]) {
-    exn_job job = {.plan = exec->plan, .view = {exec->arena}, .sinks = sinks, .rules = rules, .leaves = leaves};
+    exn_job job = start_job(exec);
+    job.sinks = sinks;
+    job.rules = rules;
+    job.leaves = leaves;
     for (size_t sample = 0; sample < exec->plan->input_shape.dim[0]; sample++) leaves[sample].exit = SIZE_MAX;
-    exn_pool_run(exec->pool, run_steps, &job);
+    exn_pool_chain(exec->pool, exec->link_count, run_link, after_link, &job);
 }
 
-static void time_steps(void *argument, exn_part part) {
+static bool time_link(void *argument, size_t link) {
     exn_job *job = argument;
-    for (size_t s = 0; s < job->plan->step_count; s++) {
-        const exn_step *step = &job->plan->steps[s];
-        if (part.index == 0) job->started = exn_now();
-        exn_barrier(part);
-        step->run(step, &job->view, part);
-        exn_barrier(part);
-        if (part.index != 0) continue;
-        const double spent = exn_now() - job->started;
-        if (spent < job->seconds[s]) job->seconds[s] = spent;
-    }
+    if (!job->links[link].last) return true;
+    const size_t step = (size_t)(job->links[link].step - job->plan->steps);
+    const double now = exn_now(), spent = now - job->started;
+    if (spent < job->seconds[step]) job->seconds[step] = spent;
+    job->started = now;
+    return true;
 }
 
 void exn_exec_profile(exn_exec *exec, size_t repeats, double seconds[]) {
-    exn_job job = {.plan = exec->plan, .view = {exec->arena}, .seconds = seconds};
+    exn_job job = start_job(exec);
+    job.seconds = seconds;
     for (size_t s = 0; s < exec->plan->step_count; s++) seconds[s] = repeats ? INFINITY : 0.0;
-    for (size_t i = 0; i < repeats; i++) exn_pool_run(exec->pool, time_steps, &job);
+    for (size_t i = 0; i < repeats; i++) {
+        job.started = exn_now();
+        exn_pool_chain(exec->pool, exec->link_count, run_link, time_link, &job);
+    }
 }
 
 #define CONFIDENCE_CHUNK 256u

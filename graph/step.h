@@ -82,12 +82,13 @@ typedef struct exn_softmax_work {
 } exn_softmax_work;
 
 typedef struct exn_fill_work {
-    size_t n; /* elements of the result to set before the moves; 0: the moves cover it */
+    size_t n; /* elements of the result to set before the moves */
     float value;
 } exn_fill_work;
 
 struct exn_step {
     exn_step_fn *run;
+    exn_step_fn *then; /* NULL, or what follows when all parts of run are done */
     exn_operand in[EXN_STEP_INPUTS], out;
     size_t out_start;  /* elements into `out`, for convolutions that write channels of a Concat */
     bool asks;         /* a convolution that takes exn_conv.ahead */

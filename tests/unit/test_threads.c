@@ -68,12 +68,58 @@ START_TEST(barriers_order_memory) {
 }
 END_TEST
 
+/* A chain: every part of every link once, after all parts of the link before; plain memory, as above. */
+typedef struct links {
+    size_t threads, until; /* the chain stops after link `until` */
+    uint64_t cell[8], after, wrong;
+} links;
+
+static void run_link(void *argument, size_t link, exn_part part) {
+    links *l = argument;
+    if (part.count != l->threads || l->after != link || l->cell[part.index] != link) l->wrong++;
+    l->cell[part.index]++;
+}
+
+static bool after_link(void *argument, size_t link) {
+    links *l = argument;
+    for (size_t i = 0; i < l->threads; i++) l->wrong += l->cell[i] != link + 1;
+    l->after = link + 1;
+    return link != l->until;
+}
+
+/* Few: on a machine with other work each may cost a time slice. */
+#define LINKS 20u
+
+START_TEST(links_follow_each_other) {
+    exn_context *ctx = unit_context();
+    for (size_t threads = 1; threads <= 8; threads *= 2) {
+        exn_pool *pool = NULL;
+        unit_assert_ok(ctx, exn_pool_create(&pool, ctx, threads));
+        for (size_t round = 0; round < 60; round++) {
+            links l = {.threads = threads, .until = round % 3 ? SIZE_MAX : round % LINKS};
+            const size_t expected = l.until < LINKS ? l.until + 1 : LINKS;
+            exn_pool_chain(pool, LINKS, run_link, after_link, &l);
+            ck_assert_uint_eq(l.wrong, 0);
+            for (size_t i = 0; i < threads; i++) ck_assert_uint_eq(l.cell[i], expected);
+            size_t marks[8] = {0};
+            if (round % 7 == 0) exn_pool_run(pool, mark, marks); /* regions of both kinds in turn */
+            for (size_t i = 0; round % 7 == 0 && i < threads; i++) ck_assert_uint_eq(marks[i], threads);
+        }
+        exn_pool_chain(pool, 0, run_link, NULL, NULL);
+        exn_pool_destroy(pool);
+    }
+    exn_context_destroy(ctx);
+}
+END_TEST
+
 START_TEST(idle_costs_nothing) {
     exn_context *ctx = unit_context();
     exn_pool *pool = NULL;
     size_t marks[THREADS] = {0};
     unit_assert_ok(ctx, exn_pool_create(&pool, ctx, THREADS));
     exn_pool_run(pool, mark, marks);
+    links l = {.threads = THREADS, .until = SIZE_MAX};
+    exn_pool_chain(pool, LINKS, run_link, after_link, &l);
     usleep(20000); /* the workers go to sleep */
     const clock_t before = clock();
     usleep(300000);
@@ -173,7 +219,8 @@ START_TEST(ranges_cover_and_are_even) {
 END_TEST
 
 int main(void) {
-    return unit_run("threads", (const TTest *const[]){every_part_runs_once, barriers_order_memory, idle_costs_nothing,
-                                                      signals_stay_with_the_application, creation_may_fail,
-                                                      running_allocates_nothing, ranges_cover_and_are_even, NULL});
+    return unit_run("threads",
+                    (const TTest *const[]){every_part_runs_once, barriers_order_memory, links_follow_each_other,
+                                           idle_costs_nothing, signals_stay_with_the_application, creation_may_fail,
+                                           running_allocates_nothing, ranges_cover_and_are_even, NULL});
 }
