@@ -76,8 +76,27 @@ static exn_status read_options(exn_job *job, exn_trainer_options *options, doubl
     return EXN_OK;
 }
 
+/* Sub-folders that are named like no class become classes. */
+static exn_status add_classes(exn_job *job) {
+    exn_context *ctx = job->tool->ctx;
+    exn_profile *profile = job->person.profile;
+    char **names = NULL;
+    size_t count = 0;
+    if (exn_args_text(job->tool->args, "new-classes") == NULL) return EXN_OK;
+    EXN_TRY(exn_dataset_classes(&names, &count, ctx, job->tool->args->operands[1]));
+    exn_status status = EXN_OK;
+    for (size_t i = 0; i < count && status == EXN_OK; i++) {
+        size_t known = 0;
+        while (known < profile->class_count && strcmp(profile->classes[known], names[i]) != 0) known++;
+        if (known == profile->class_count) status = exn_profile_add_classes(profile, (const char *const *)&names[i], 1);
+    }
+    exn_dataset_free_names(ctx, names, count);
+    return status;
+}
+
 static exn_status open_data(exn_job *job) {
     EXN_TRY(exn_person_open(&job->person, job->tool, job->path, NULL));
+    EXN_TRY(add_classes(job));
     EXN_TRY(exn_person_data(&job->data, job->tool, &job->person, job->tool->args->operands[1]));
     const char *path = exn_args_text(job->tool->args, "unlabelled");
     return path == NULL ? EXN_OK : exn_person_data(&job->unlabelled, job->tool, &job->person, path);
@@ -213,6 +232,7 @@ static exn_status run(exn_tool *tool) {
 
 static const exn_option options[] = {
     {"unlabelled", "DATA", "further samples, whose labels are not looked at", 0},
+    {"new-classes", NULL, "sub-folders of DATA that are named like no class become classes", 0},
     {"holdout", "F", "share of DATA kept for before and after (default 0.2, 0 below 100 labelled)", 0},
     {"no-measure", NULL, "no before and after: everything is for learning", 0},
     {"time-budget", "S", "seconds of training at most", 0},

@@ -12,7 +12,7 @@ typedef struct running {
     exn_npy *input;
     exn_person person; /* profile NULL: the model alone */
     exn_engine engine;
-    size_t batch, samples;
+    size_t batch, samples, classes;
     exn_shape result; /* of one batch */
 } running;
 
@@ -65,6 +65,7 @@ static exn_status open_network(running *r) {
         EXN_TRY(exn_model_open(&r->person.model, r->tool->ctx, model_path, &options));
     }
     const exn_model *model = r->person.model;
+    r->classes = r->person.profile != NULL ? r->person.profile->class_count : model->classes;
     const exn_shape *shape = exn_npy_shape(r->input);
     if (shape->dim[1] != model->channels || shape->dim[2] != model->height || shape->dim[3] != model->width)
         return exn_fail(r->tool->ctx, EXN_E_SHAPE, "%s: samples are %zux%zux%zu, the network takes %zux%zux%zu",
@@ -89,7 +90,7 @@ static void write_rows(float *rows, const float *memory, const exn_shape *shape)
 /* A batch at a time; the last one is filled up with its own first sample, whose further answers are dropped. */
 static exn_status run_batches(running *r, exn_npy_writer *output) {
     const exn_model *model = r->person.model;
-    const size_t sample = model->channels * model->height * model->width, classes = model->classes;
+    const size_t sample = model->channels * model->height * model->width, classes = r->classes;
     float *in = exn_malloc(r->tool->ctx, r->batch * sample, sizeof *in);
     float *logits = exn_malloc(r->tool->ctx, r->batch * classes, sizeof *logits);
     float *rows = exn_malloc(r->tool->ctx, r->batch * classes, sizeof *rows);
@@ -136,7 +137,7 @@ static exn_status run(exn_tool *tool) {
         json_t *report = exn_report_create("run");
         exn_report_text(report, "output", path);
         exn_report_count(report, "samples", r.samples);
-        exn_report_count(report, "classes", r.person.model->classes);
+        exn_report_count(report, "classes", r.classes);
         status = exn_report_print(report, tool, false);
     }
     exn_engine_close(&r.engine);

@@ -25,6 +25,9 @@ typedef struct exn_dataset_wish {
 exn_status exn_dataset_open_wished(exn_dataset **out, exn_context *ctx, const char *path, const exn_dataset_wish *wish);
 size_t exn_dataset_skipped(const exn_dataset *data); /* photos in folders left out */
 void exn_dataset_close(exn_dataset *data);
+/* The names of a folder's sub-folders in byte order, none for anything else; free with exn_dataset_free_names. */
+exn_status exn_dataset_classes(char ***out, size_t *count, exn_context *ctx, const char *path);
+void exn_dataset_free_names(exn_context *ctx, char **names, size_t count);
 size_t exn_dataset_count(const exn_dataset *data);
 size_t exn_dataset_labelled(const exn_dataset *data); /* samples with a label */
 /* 0 .. class_count-1, or EXN_UNLABELLED. */

@@ -123,7 +123,9 @@ static exn_status find_label(int64_t *out, const exn_dataset *data, const char *
         *out = (int64_t)rank;
         return EXN_OK;
     }
-    return exn_fail(data->ctx, EXN_E_INVALID, "%s/%s: the profile has no class '%s' (its %zu classes: %s, %s, ...)",
+    return exn_fail(data->ctx, EXN_E_INVALID,
+                    "%s/%s: the profile has no class '%s' (its %zu classes: %s, %s, ...; personalise --new-classes "
+                    "adds it)",
                     path, folder, folder, data->class_count, data->names[0],
                     data->names[data->class_count > 1 ? 1 : 0]);
 }
@@ -172,6 +174,25 @@ static exn_status add_class(filling *to, const char *path, char **folders, size_
     const exn_status status = known == EXN_OK ? add_photos(to, full, label) : refuse(data, known, full);
     exn_free(data->ctx, full);
     return status;
+}
+
+exn_status exn_dataset_classes(char ***out, size_t *count, exn_context *ctx, const char *path) {
+    char **names = NULL;
+    size_t found = 0;
+    if (!is_folder(path)) {
+        *out = NULL;
+        *count = 0;
+        return EXN_OK;
+    }
+    EXN_TRY(exn_dataset_list(&names, &found, ctx, path));
+    const exn_status status = keep_folders(names, &found, ctx, path);
+    if (status != EXN_OK) {
+        exn_dataset_free_names(ctx, names, found);
+        return status;
+    }
+    *out = names;
+    *count = found;
+    return EXN_OK;
 }
 
 exn_status exn_dataset_from_folder(exn_dataset *data, const char *path) {

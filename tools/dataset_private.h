@@ -33,7 +33,6 @@ exn_status exn_dataset_from_arrays(exn_dataset *data, const char *images, const 
 bool exn_dataset_is_array(const char *name);
 /* The names in a folder without hidden ones, in byte order; free with exn_dataset_free_names. */
 exn_status exn_dataset_list(char ***out, size_t *count, exn_context *ctx, const char *path);
-void exn_dataset_free_names(exn_context *ctx, char **names, size_t count);
 char *exn_dataset_join(exn_context *ctx, const char *folder, const char *name);
 
 #endif

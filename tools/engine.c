@@ -117,7 +117,8 @@ exn_status exn_feeder_open(exn_feeder *out, const exn_profile *profile) {
     if (status == EXN_OK) {
         feeder.hwc = exn_malloc(profile->ctx, count, sizeof(float));
         feeder.chw = exn_malloc(profile->ctx, count, sizeof(float));
-        if (feeder.hwc == NULL || feeder.chw == NULL) status = EXN_E_NOMEM;
+        feeder.plain = profile->normal.used ? exn_malloc(profile->ctx, count, sizeof(float)) : feeder.chw;
+        if (feeder.hwc == NULL || feeder.chw == NULL || feeder.plain == NULL) status = EXN_E_NOMEM;
     }
     if (status != EXN_OK) {
         exn_feeder_close(&feeder);
@@ -131,10 +132,22 @@ void exn_feeder_close(exn_feeder *feeder) {
     if (feeder->profile == NULL) return;
     exn_resizer_destroy(feeder->resizer);
     exn_free(feeder->profile->ctx, feeder->hwc);
+    if (feeder->plain != feeder->chw) exn_free(feeder->profile->ctx, feeder->plain);
     exn_free(feeder->profile->ctx, feeder->chw);
     *feeder = (exn_feeder){0};
 }
 
+static exn_status prepare_image(float *chw, exn_feeder *feeder, const exn_image *image, const exn_preprocess *how) {
+    const exn_model *model = feeder->profile->model;
+    const size_t pixels = model->height * model->width;
+    EXN_TRY(
+        exn_preprocess_image(feeder->hwc, feeder->resizer, image, how, model->height, model->width, model->channels));
+    for (size_t p = 0; p < pixels; p++)
+        for (size_t c = 0; c < model->channels; c++) chw[c * pixels + p] = feeder->hwc[p * model->channels + c];
+    return EXN_OK;
+}
+
+/* Tensors are ready for the network: no camera is undone in them. */
 exn_status exn_feeder_prepare(exn_feeder *feeder, exn_dataset *data, size_t index) {
     const exn_model *model = feeder->profile->model;
     const size_t pixels = model->height * model->width;
@@ -146,15 +159,15 @@ exn_status exn_feeder_prepare(exn_feeder *feeder, exn_dataset *data, size_t inde
                             exn_dataset_name(data, index), sample.c, sample.h, sample.w, model->channels, model->height,
                             model->width);
         memcpy(feeder->chw, sample.chw, model->channels * pixels * sizeof(float));
+        if (feeder->plain != feeder->chw) memcpy(feeder->plain, sample.chw, model->channels * pixels * sizeof(float));
         return EXN_OK;
     }
-    const exn_status status =
-        exn_preprocess_image(feeder->hwc, feeder->resizer, &sample.image, &feeder->profile->preprocess, model->height,
-                             model->width, model->channels);
-    if (status != EXN_OK) return exn_fail_in(feeder->profile->ctx, status, "%s", exn_dataset_name(data, index));
-    for (size_t p = 0; p < pixels; p++)
-        for (size_t c = 0; c < model->channels; c++) feeder->chw[c * pixels + p] = feeder->hwc[p * model->channels + c];
-    return EXN_OK;
+    const exn_profile *profile = feeder->profile;
+    const exn_preprocess how = exn_normalisation_fold(&profile->preprocess, &profile->normal);
+    exn_status status = prepare_image(feeder->chw, feeder, &sample.image, &how);
+    if (status == EXN_OK && feeder->plain != feeder->chw)
+        status = prepare_image(feeder->plain, feeder, &sample.image, &profile->preprocess);
+    return status == EXN_OK ? EXN_OK : exn_fail_in(profile->ctx, status, "%s", exn_dataset_name(data, index));
 }
 
 void exn_lines_free(exn_context *ctx, char **lines, size_t count) {

@@ -61,7 +61,8 @@ exn_status exn_engine_plan(exn_plan **out, exn_tool *tool, const exn_graph *grap
 typedef struct exn_feeder {
     const exn_profile *profile;
     exn_resizer *resizer;
-    float *hwc, *chw; /* the second is handed out */
+    float *hwc;
+    float *chw, *plain; /* handed out: as the profile's exits see it, and as the untouched network does; may be one */
 } exn_feeder;
 exn_status exn_feeder_open(exn_feeder *out, const exn_profile *profile);
 void exn_feeder_close(exn_feeder *feeder);

@@ -6,6 +6,7 @@
 
 #include "tools/figures.h"
 #include "tools/meter.h"
+#include "train/grow.h"
 
 /* Exits are timed on the first samples only: their accuracy needs all samples, their median does not. */
 enum { TIMED_SAMPLES = 64, WARM_UPS = 3 };
@@ -94,6 +95,7 @@ static exn_status allocate(measuring *m, size_t samples) {
         !m->exit_right || !m->exit_agrees || !m->figures->exits || !m->figures->confusion)
         return EXN_E_NOMEM;
     for (size_t t = 0; t < EXN_POINTS; t++) EXN_TRY(allocate_lane(&m->lane[t], ctx, samples, exits));
+    for (size_t i = m->profile->model->classes; i < classes; i++) m->full_logits[i] = EXN_UNKNOWN_LOGIT;
     m->figures->exit_count = exits;
     m->figures->class_count = classes;
     for (size_t i = 0; i < exits; i++) m->sinks[i] = m->logits + i * classes;
@@ -138,7 +140,7 @@ static exn_status open_engines(measuring *m) {
 
 static double run_full(measuring *m) {
     float *sinks[1] = {m->full_logits};
-    exn_exec_set_nchw(m->full.exec, m->feeder.chw);
+    exn_exec_set_nchw(m->full.exec, m->feeder.plain);
     const double begin = exn_now();
     exn_exec_run(m->full.exec, sinks);
     return (exn_now() - begin) * 1e3;

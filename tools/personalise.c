@@ -6,7 +6,8 @@
 #include <stdio.h>
 
 #include "tools/recall.h"
-#include "train/trainer.h"
+#include "train/adapt.h"
+#include "train/state.h"
 
 /* How often training passes over all samples, for the head that does so most often. */
 static size_t count_epochs(const exn_job *job) {
@@ -14,9 +15,11 @@ static size_t count_epochs(const exn_job *job) {
     const size_t samples = job->labelled + job->unlabelled_used;
     size_t most = 0;
     for (size_t i = 0; i < profile->exit_count && samples > 0; i++) {
-        const exn_fit_options fit = exn_fit_defaults(&profile->exits[i].head, samples);
+        const exn_exit *exit = &profile->exits[i];
+        const exn_fit_options fit = exn_fit_defaults(&exit->head, samples);
         const size_t batch = fit.batch < samples ? fit.batch : samples;
-        const size_t epochs = (fit.steps * batch + samples - 1) / samples;
+        const bool whole = exn_head_stages(exit->head.kind) && exit->general.kind == EXN_HEAD_AUTO;
+        const size_t epochs = whole ? (fit.steps * batch + samples - 1) / samples : EXN_ADAPT_STEPS;
         if (epochs > most) most = epochs;
     }
     return most;
@@ -101,9 +104,25 @@ static json_t *exits_report(const exn_profile *profile) {
         exn_report_real(object, "threshold", (double)exit->rule.threshold);
         exn_report_real(object, "temperature", (double)exit->rule.temperature);
         if (exit->decision != NULL) exn_report_text(object, "decision", exit->decision);
+        if (exit->gate.tried) json_object_set_new(object, "evidence", exn_gate_write(&exit->gate));
         json_array_append_new(exits, object);
     }
     return exits;
+}
+
+static json_t *decisions_report(const exn_profile *profile) {
+    json_t *decisions = json_array();
+    if (profile->normal.photos) {
+        json_t *camera = exn_normalisation_write(&profile->normal);
+        json_object_set_new(camera, "what", json_string("normalisation"));
+        json_array_append_new(decisions, camera);
+    }
+    if (profile->prior.samples) {
+        json_t *prior = exn_prior_write(&profile->prior);
+        json_object_set_new(prior, "what", json_string("class frequencies"));
+        json_array_append_new(decisions, prior);
+    }
+    return decisions;
 }
 
 static exn_status print_json(exn_job *job) {
@@ -125,6 +144,7 @@ static exn_status print_json(exn_job *job) {
     exn_report_count(report, "steps", job->steps);
     exn_report_text(report, "costs", profile->costs != NULL ? profile->costs : "none");
     json_object_set_new(report, "exits", exits_report(profile));
+    json_object_set_new(report, "decisions", decisions_report(profile));
     json_object_set(report, "before", job->before);
     json_object_set(report, "after", job->after);
     if (job->photos != NULL) json_object_set(report, "photos", job->photos);
@@ -135,6 +155,14 @@ static void print_text(const exn_job *job) {
     const exn_profile *profile = job->person.profile;
     printf("%s: %zu labelled and %zu unlabelled samples; extracted in %.1f s, trained in %.1f s\n", job->path,
            job->labelled, job->unlabelled_used, job->extract_s, job->train_s);
+    const exn_normalisation *camera = &profile->normal;
+    if (camera->photos > 0)
+        printf("  camera: %s; channels lie %.2f from the general photos'\n",
+               camera->used ? "brought to what the network was taught on" : "left as it is", camera->shift);
+    const exn_prior *prior = &profile->prior;
+    if (prior->samples > 0)
+        printf("  class frequencies, without labels: %s; %.1f of %zu classes in effect, resampling moves %.2f\n",
+               prior->used ? "used" : "not used", prior->effective, profile->class_count, prior->unstable);
     for (size_t i = 0; i < profile->exit_count; i++)
         if (profile->exits[i].decision != NULL) printf("  exit %zu: %s\n", i, profile->exits[i].decision);
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "tools/meter.h"
+#include "train/grow.h"
 #include "train/quality.h"
 #include "train/trainer.h"
 
@@ -19,7 +20,7 @@ typedef struct recalling {
     exn_trainer *trainer; /* gathers the records; is never run */
     exn_costs costs, macs;
     size_t samples, exits, classes;
-    size_t *record;                 /* [samples] */
+    size_t *record, *plain;         /* [samples]: as the exits see a photo, and as the untouched network does */
     float *logits;                  /* [exits + 1][samples][classes]; the last table is the untouched network's */
     const float **table;            /* [exits + 1], into logits */
     bool *attached;                 /* [exits]: enabled */
@@ -30,7 +31,7 @@ typedef struct recalling {
 
 static void release(recalling *r) {
     exn_context *ctx = r->tool->ctx;
-    void *const blocks[] = {r->record, r->logits, r->table, r->attached, r->present, r->policy};
+    void *const blocks[] = {r->record, r->plain, r->logits, r->table, r->attached, r->present, r->policy};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) exn_free(ctx, blocks[i]);
     for (size_t t = 0; t < EXN_POINTS; t++) exn_free(ctx, r->point[t]);
     exn_costs_free(&r->costs, ctx);
@@ -46,13 +47,21 @@ static exn_status allocate(recalling *r) {
     r->classes = r->profile->class_count;
     if (!exn_size_mul(&table, r->samples, r->classes)) return EXN_E_NOMEM;
     r->record = exn_calloc(ctx, r->samples, sizeof *r->record);
+    r->plain = exn_calloc(ctx, r->samples, sizeof *r->plain);
     r->logits = exn_calloc(ctx, table, (r->exits + 1) * sizeof *r->logits);
     r->table = exn_calloc(ctx, r->exits + 1, sizeof *r->table);
     r->attached = exn_calloc(ctx, r->exits, sizeof *r->attached);
     r->present = exn_calloc(ctx, r->classes, sizeof *r->present);
     r->policy = exn_calloc(ctx, r->samples, sizeof *r->policy);
-    if (!r->record || !r->logits || !r->table || !r->attached || !r->present || !r->policy) return EXN_E_NOMEM;
+    if (!r->record || !r->plain || !r->logits || !r->table || !r->attached || !r->present || !r->policy)
+        return EXN_E_NOMEM;
     for (size_t e = 0; e <= r->exits; e++) r->table[e] = r->logits + e * table;
+    return EXN_OK;
+}
+
+static exn_status look_up(size_t *record, recalling *r, const float *chw) {
+    EXN_TRY(exn_trainer_add_tensor(r->trainer, chw, EXN_UNLABELLED));
+    *record = r->trainer->samples[r->trainer->sample_count - 1].record;
     return EXN_OK;
 }
 
@@ -62,8 +71,8 @@ static exn_status gather(recalling *r) {
     exn_status status = exn_feeder_open(&feeder, r->profile);
     for (size_t i = 0; status == EXN_OK && i < r->samples; i++) {
         status = exn_feeder_prepare(&feeder, r->data, i);
-        if (status == EXN_OK) status = exn_trainer_add_tensor(r->trainer, feeder.chw, EXN_UNLABELLED);
-        if (status == EXN_OK) r->record[i] = r->trainer->samples[i].record;
+        if (status == EXN_OK) status = look_up(&r->record[i], r, feeder.chw);
+        if (status == EXN_OK) status = look_up(&r->plain[i], r, feeder.plain);
         exn_meter_show(&meter, i + 1, r->samples);
     }
     exn_meter_end(&meter);
@@ -77,13 +86,17 @@ static exn_status predict(recalling *r) {
     for (size_t e = 0; e <= r->exits; e++) {
         float *out = r->logits + e * r->samples * r->classes;
         const exn_exit *exit = e < r->exits ? &r->profile->exits[e] : NULL;
-        if (exit != NULL && (exit->head.kind != EXN_HEAD_CLASSIFIER || exit->trained)) {
+        if (exit != NULL && !exn_exit_is_own(exit, r->profile->model)) {
             EXN_TRY(
                 exn_predict(out, r->tool->ctx, t->kernels, &exit->head, t->cache, t->first[e], r->record, r->samples));
             continue;
         }
-        for (size_t i = 0; i < r->samples; i++)
-            EXN_TRY(exn_cache_read(out + i * r->classes, t->cache, r->record[i], 0, r->classes));
+        const size_t known = r->profile->model->classes;
+        for (size_t i = 0; i < r->samples; i++) {
+            float *row = out + i * r->classes;
+            EXN_TRY(exn_cache_read(row, t->cache, exit ? r->record[i] : r->plain[i], 0, known));
+            for (size_t c = known; c < r->classes; c++) row[c] = EXN_UNKNOWN_LOGIT;
+        }
     }
     return EXN_OK;
 }

@@ -3,6 +3,7 @@
 #include "train/adapt.h"
 
 #include "train/fresh.h"
+#include "train/grow.h"
 #include "train/prior.h"
 #include "train/quality.h"
 #include "train/span.h"
@@ -11,7 +12,6 @@
 #include <math.h>
 #include <string.h>
 
-#define STEPS 100u
 #define NORM_EPSILON 1e-5
 /* Features that hardly move among these samples may do so among others: they are not blown up beyond ten times. */
 #define LEAST_VARIANCE 0.01
@@ -32,7 +32,7 @@ enum { WAYS = sizeof ways / sizeof *ways };
 
 struct exn_adapt {
     exn_session *session;
-    size_t exit, width, blocks;
+    size_t exit, width, blocks, known; /* classes of the network */
     bool last, fresh, judged;
     exn_head head;   /* the general one, its FC over standardised features */
     float *features; /* [count][width], standardised */
@@ -53,7 +53,7 @@ bool exn_adapt_possible(const exn_session *s, size_t exit) {
 }
 
 static size_t count_ways(size_t count, size_t classes, size_t folds, bool judged) {
-    const uint64_t work = exn_span_macs(count, classes, folds + 1, STEPS);
+    const uint64_t work = exn_span_macs(count, classes, folds + 1, EXN_ADAPT_STEPS);
     const uint64_t most = 1 + WORK_MOST / (work ? work : 1);
     return !judged ? 1 : most < WAYS ? (size_t)most : WAYS;
 }
@@ -110,12 +110,36 @@ static void standardise(exn_adapt *a) {
 
 static void look_before(exn_adapt *a) {
     const exn_f32_vector *vector = &a->session->trainer->kernels->f32_vector;
-    const size_t classes = a->head.classes;
-    for (size_t i = 0; i < a->session->count; i++)
-        for (size_t j = 0; j < classes; j++)
-            a->start[i * classes + j] =
-                vector->dot(a->width, a->features + i * a->width, a->head.tensor[EXN_HEAD_FC_WEIGHT] + j * a->width) +
-                a->head.tensor[EXN_HEAD_FC_BIAS][j];
+    const float *weight = a->head.tensor[EXN_HEAD_FC_WEIGHT], *bias = a->head.tensor[EXN_HEAD_FC_BIAS];
+    for (size_t i = 0; i < a->session->count; i++) {
+        float *row = a->start + i * a->session->classes;
+        for (size_t j = 0; j < a->head.classes; j++)
+            row[j] = vector->dot(a->width, a->features + i * a->width, weight + j * a->width) + bias[j];
+    }
+}
+
+/* A class that the network does not know starts like the average one that it knows. */
+static exn_status add_classes(exn_adapt *a) {
+    const exn_session *s = a->session;
+    const size_t known = a->head.classes;
+    double sum = 0;
+    for (size_t i = 0; i < s->count; i++)
+        for (size_t j = 0; j < known; j++) sum += (double)a->start[i * s->classes + j];
+    const float bias = (float)(sum / (double)known / (double)s->count);
+    for (size_t i = 0; i < s->count; i++)
+        for (size_t j = known; j < s->classes; j++) a->start[i * s->classes + j] = bias;
+    return exn_head_grow(&a->head, s->ctx, s->classes, bias);
+}
+
+/* Frequencies that stand on no label are part of what training starts from, and stay whole. */
+static void add_frequencies(exn_adapt *a) {
+    const exn_session *s = a->session;
+    const exn_f32_vector *vector = &s->trainer->kernels->f32_vector;
+    const float temperature = exn_session_calibration(s, a->exit);
+    if (a->fresh) return; /* its teacher knows them */
+    vector->axpy(s->classes, temperature, s->frequency, a->head.tensor[EXN_HEAD_FC_BIAS]);
+    for (size_t i = 0; i < s->count; i++)
+        vector->axpy(s->classes, temperature, s->frequency, a->start + i * s->classes);
 }
 
 static exn_status load(exn_adapt *a) {
@@ -137,6 +161,8 @@ static exn_status load(exn_adapt *a) {
     EXN_TRY(set_norm(a));
     standardise(a);
     look_before(a);
+    EXN_TRY(add_classes(a));
+    if (s->prior.used) add_frequencies(a);
     return exn_span_create(&a->span, s->ctx, t->kernels, a->features, s->count, a->width, s->classes, a->blocks);
 }
 
@@ -165,7 +191,8 @@ static void set_targets(exn_adapt *a, const way *w) {
     for (size_t b = 0; b < a->blocks; b++)
         for (size_t i = 0; i < s->count; i++) {
             const int64_t label = s->label[i];
-            const float truth = label == EXN_UNLABELLED ? 0.0f : w->truth;
+            /* A teacher knows nothing of a class that was added. */
+            const float truth = label == EXN_UNLABELLED ? 0.0f : label >= (int64_t)a->known ? 1.0f : w->truth;
             const float *teacher = exn_session_row(s->teacher, s, b, i), *start = a->start + i * s->classes;
             float *target = exn_span_target(a->span, b, i), *from = exn_span_start(a->span, b, i);
             for (size_t j = 0; j < s->classes; j++) {
@@ -183,6 +210,7 @@ exn_status exn_adapt_create(exn_adapt **out, exn_session *s, size_t exit) {
     const exn_exit *e = &s->trainer->profile->exits[exit];
     a->session = s;
     a->exit = exit;
+    a->known = s->trainer->profile->model->classes;
     a->last = exit + 1 == s->exits;
     a->fresh = !a->last && e->general.kind == EXN_HEAD_AUTO;
     a->judged = s->labelled >= EXN_GATE_LABELS;
@@ -235,7 +263,7 @@ static void measure(double *loss, const exn_adapt *a) {
 static exn_status fit(exn_adapt *a, size_t which) {
     set_targets(a, &ways[which]);
     a->fitted = which;
-    return exn_span_fit(a->span, ways[which].pull, STEPS);
+    return exn_span_fit(a->span, ways[which].pull, EXN_ADAPT_STEPS);
 }
 
 exn_status exn_adapt_step(exn_adapt *a) {
@@ -295,9 +323,9 @@ static void tell_teacher(exn_adapt *a, float kept) {
 
 exn_status exn_adapt_finish(exn_adapt *a) {
     exn_session *s = a->session;
-    exn_gate gate = {.tried = a->ways};
-    gate.trial = exn_gate_pick(a->loss, a->ways, a->judged ? s->labelled : 0);
-    if (a->fitted != gate.trial) EXN_TRY(fit(a, gate.trial));
+    const size_t best = exn_gate_pick(a->loss, a->ways, a->judged ? s->labelled : 0);
+    exn_gate gate = {.tried = a->ways, .truth = ways[best].truth, .prior = ways[best].prior, .pull = ways[best].pull};
+    if (a->fitted != best) EXN_TRY(fit(a, best));
     choose_share(&gate, a);
     EXN_TRY(blend_head(a, gate.kept));
     gather(a, gate.kept);
@@ -316,6 +344,6 @@ void exn_adapt_estimate(size_t *bytes, uint64_t *macs, const exn_head *head, siz
     *bytes = exn_span_bytes(count, head->classes, blocks) +
              (count * (width + 2 * head->classes) + 2 * head->classes * width) * sizeof(float) +
              EXN_GATE_SHARES * count * sizeof(double);
-    *macs = (tries + 1) * exn_span_macs(count, head->classes, blocks, STEPS) + (uint64_t)count * count * width / 2 +
-            (uint64_t)count * head->classes * width * 3;
+    *macs = (tries + 1) * exn_span_macs(count, head->classes, blocks, EXN_ADAPT_STEPS) +
+            (uint64_t)count * count * width / 2 + (uint64_t)count * head->classes * width * 3;
 }

@@ -10,6 +10,9 @@
 
 typedef struct exn_adapt exn_adapt;
 
+/* Passes over the samples that one way of training takes. */
+#define EXN_ADAPT_STEPS 100u
+
 /* Whether this exit's FC can be trained alone: what lies before it has no weights, or was trained in general. */
 bool exn_adapt_possible(const exn_session *session, size_t exit);
 /* Steps that it will take with these many samples and classes. */

@@ -17,8 +17,10 @@ typedef struct exn_gate {
     double before, after; /* mean log-loss out of fold: of what was there, of what is used now; NaN without labels */
     double error;         /* standard error of their difference */
     size_t judged, tried; /* labelled samples; ways of training */
-    size_t trial;         /* the one that was chosen */
     float kept;           /* share of the general head that stays; 1: nothing was replaced */
+    float truth;          /* of the way chosen: share of truth in a labelled target, */
+    bool prior;           /* whether the bias starts from the person's class frequencies, */
+    double pull;          /* and how hard the start pulls */
 } exn_gate;
 
 /* Which of `trials` ways of training to use. loss: a row of `samples` log-losses for each. The first is the usual one: another
@@ -26,7 +28,7 @@ typedef struct exn_gate {
  * always looks better than it is. */
 size_t exn_gate_pick(const double *loss, size_t trials, size_t samples);
 /* The share kept that has the least mean loss; all of it (1) unless that gains more than (1 + 10 / samples) / samples over it.
- * loss: a row for each of exn_gate_shares. Fills in all but `tried` and `trial`. */
+ * loss: a row for each of exn_gate_shares. Fills in judged, kept and the losses. */
 void exn_gate_weigh(exn_gate *gate, const double *loss, size_t samples, bool half_stays);
 
 #endif

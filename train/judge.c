@@ -185,6 +185,7 @@ static void apply_exit(judgement *j, exn_session *s, size_t e) {
         s->head[e] = old;
     }
     exit->trained = s->done[e];
+    exit->gate = s->gate[e];
     exit->rule = (exn_exit_rule){.enabled = last || j->policy.enabled[e],
                                  .temperature = s->done[e] || (last && s->folds) ? v->temperature : 1.0f,
                                  .threshold = j->policy.enabled[e] && !last ? j->policy.threshold[e] : 1.0f};
@@ -201,6 +202,8 @@ static void apply(judgement *j, exn_session *s) {
     for (size_t e = 0; e < s->exits; e++) apply_exit(j, s, e);
     memcpy(profile->point, j->point, sizeof profile->point);
     profile->target = s->trainer->target;
+    profile->normal = s->normal;
+    profile->prior = s->prior;
     profile->labelled = s->labelled;
     profile->unlabelled = s->count - s->labelled;
     profile->accuracy =
@@ -230,7 +233,8 @@ static exn_status judge(judgement *j, exn_session *s) {
 exn_status exn_session_finish(exn_session *s) {
     judgement j = {0};
     exn_trainer *trainer = s->trainer;
-    exn_status status = judge(&j, s);
+    exn_status status = exn_session_stop_looking(s);
+    if (status == EXN_OK) status = judge(&j, s);
     if (status == EXN_OK && trainer->keep_held_out) {
         exn_held_out_free(&trainer->held_out, s->ctx);
         status = exn_held_out_copy(&trainer->held_out, s);

@@ -27,7 +27,7 @@ static exn_status append_exit(exn_network *network, const exn_profile *profile, 
         return exn_fail(profile->ctx, EXN_E_INVALID, "exit %zu: the network has no value %.100s", exit, e->tap);
     const size_t at = network->exit_count;
     EXN_TRY(exn_head_append(&network->prefix[at], &network->logits[at], network->graph, tap, &e->head));
-    if (e->head.kind == EXN_HEAD_CLASSIFIER && !e->trained) network->logits[at] = network->graph->output;
+    if (exn_exit_is_own(e, profile->model)) network->logits[at] = network->graph->output;
     network->exit[at] = exit;
     network->exit_count++;
     return EXN_OK;

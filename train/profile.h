@@ -9,7 +9,10 @@
 #include "graph/preprocess.h"
 #include "graph/run.h"
 #include "train/caution.h"
+#include "train/gate.h"
+#include "train/normalise.h"
 #include "train/point.h"
+#include "train/prior.h"
 
 #define EXN_CLASSES_MAX 65536u /* of one profile: a damaged network can have logits without end */
 
@@ -23,6 +26,7 @@ typedef struct exn_exit {
     double share;         /* of the personal samples, out of fold, that leave here under the policy; NaN: unknown */
     double cost_ms;       /* from the input to this exit's decision, enabled heads before it included; 0: unknown */
     char *decision;       /* one sentence: what was decided and on which evidence */
+    exn_gate gate;        /* that evidence, as far as the head goes; tried 0: never personalised */
     /* What general data taught, before anybody's photos; a personal run starts from it and leaves it alone. */
     exn_head
         general; /* of the kind of `head`, tensors owned; kind AUTO: never pretrained, and then there are no tensors */
@@ -37,8 +41,11 @@ struct exn_profile {
     exn_exit *exits;                        /* ascending depth; the last is the network's own classifier */
     size_t exit_count;
     char **classes;
-    size_t class_count; /* equals the model's logits */
-    exn_preprocess preprocess;
+    size_t class_count;        /* the model's logits first, then classes added for this person */
+    exn_preprocess preprocess; /* as the network was taught to see */
+    exn_pixels pixels;         /* of the general photos, so preprocessed */
+    exn_normalisation normal;  /* what the person's camera needs beyond it */
+    exn_prior prior;           /* class frequencies estimated without labels */
     uint64_t seed;
     size_t labelled, unlabelled; /* personal samples it was trained on */
     double
@@ -48,6 +55,11 @@ struct exn_profile {
     exn_caution schedule;         /* learned from general people; count 0: the compiled-in one holds */
     exn_target target;            /* whose point the exits' rules are: KEEP or UNTOUCHED */
 };
+
+/* Whether an exit is the network's own output, bit for bit: the last one, not trained, with no class added. */
+static inline bool exn_exit_is_own(const exn_exit *exit, const exn_model *model) {
+    return exit->head.kind == EXN_HEAD_CLASSIFIER && !exit->trained && exit->head.classes == model->classes;
+}
 
 /* Whether a profile may keep this text as a name: UTF-8, not empty, and nothing in it that steers a terminal. */
 bool exn_name_is_clean(const char *text);

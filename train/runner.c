@@ -74,6 +74,8 @@ static exn_status set_up(exn_runner *runner, const exn_runner_options *options) 
         if (!runner->rules[r]) return EXN_E_NOMEM;
         EXN_TRY(exn_profile_rules(runner->rules[r], profile, options->target));
     }
+    runner->preprocess =
+        options->whole_network ? profile->preprocess : exn_normalisation_fold(&profile->preprocess, &profile->normal);
     EXN_TRY(exn_runner_begin_watch(runner, options->target, options->whole_network ? 0 : options->audit_share));
     EXN_TRY(exn_stage_create(&runner->stage, runner, options->whole_network ? EXN_RUNG_WHOLE : runner->bypass.rung,
                              options->packed));
@@ -127,9 +129,8 @@ static exn_status answer_input(exn_runner *runner, exn_answer *answer) {
 exn_status exn_runner_classify(exn_runner *runner, const exn_image *image, exn_answer *answer) {
     if (!runner) return EXN_E_INVALID;
     const exn_model *model = runner->profile->model;
-    const exn_status status =
-        exn_preprocess_image(exn_exec_input(runner->stage.exec), runner->resizer, image, &runner->profile->preprocess,
-                             model->height, model->width, model->channels);
+    const exn_status status = exn_preprocess_image(exn_exec_input(runner->stage.exec), runner->resizer, image,
+                                                   &runner->preprocess, model->height, model->width, model->channels);
     if (status != EXN_OK) return exn_runner_keep_message(runner, status);
     return answer_input(runner, answer);
 }

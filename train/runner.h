@@ -18,7 +18,9 @@ struct exn_runner {
     const exn_profile *profile;
     size_t threads;
     exn_resizer *resizer;
-    exn_stage stage;                 /* what classifies */
+    exn_preprocess
+        preprocess;  /* with the person's normalisation, on every rung; without it where whole_network was asked for */
+    exn_stage stage; /* what classifies */
     exn_exit_rule *rules[EXN_RUNGS]; /* [exits of the profile]; WHOLE has none */
     /* Audits; without them the input and the logits are NULL, and the rung never changes. */
     exn_bypass_plan expect;

@@ -4,10 +4,11 @@
 
 #include "train/adapt.h"
 #include "train/fresh.h"
+#include "train/grow.h"
 #include "train/quality.h"
 #include "train/whole.h"
 
-#include <float.h>
+#include <math.h>
 #include <string.h>
 
 /* More samples than this teach a layer little; which of them are left out follows from their content. */
@@ -22,14 +23,17 @@ static exn_status allocate(exn_session *s) {
     s->fold = exn_calloc(ctx, s->count, sizeof *s->fold);
     s->record = exn_calloc(ctx, s->count, sizeof *s->record);
     s->own = exn_calloc(ctx, table, sizeof(float));
-    s->own_share = exn_calloc(ctx, table, sizeof(float));
+    s->general = exn_calloc(ctx, table, sizeof(float));
+    s->share = exn_calloc(ctx, table, sizeof(float));
+    s->frequency = exn_calloc(ctx, s->classes, sizeof(float));
+    s->seen = exn_calloc(ctx, s->count, sizeof *s->seen);
     s->teacher = exn_calloc(ctx, table, (s->folds + 1) * sizeof(float));
     s->held_out = exn_calloc(ctx, table, s->exits * sizeof(float));
     s->head = exn_calloc(ctx, s->exits, sizeof *s->head);
     s->gate = exn_calloc(ctx, s->exits, sizeof *s->gate);
     s->done = exn_calloc(ctx, s->exits, sizeof *s->done);
-    const bool all = s->label && s->fold && s->record && s->own && s->own_share && s->teacher && s->held_out &&
-                     s->head && s->gate && s->done;
+    const bool all = s->label && s->fold && s->record && s->own && s->general && s->share && s->seen && s->frequency &&
+                     s->teacher && s->held_out && s->head && s->gate && s->done;
     return all ? EXN_OK : EXN_E_NOMEM;
 }
 
@@ -42,7 +46,8 @@ static exn_status divide(exn_session *s) {
     exn_status status = group && rows ? EXN_OK : EXN_E_NOMEM;
     for (size_t i = 0; status == EXN_OK && i < s->count; i++)
         status = exn_cache_read(rows + i * features, t->cache, s->record[i], t->first[s->exits - 1], features);
-    if (status == EXN_OK) status = exn_samples_group(group, s->ctx, &t->kernels->f32_vector, rows, s->count, features);
+    if (status == EXN_OK)
+        status = exn_samples_group(group, s->ctx, &t->kernels->f32_vector, s->samples, rows, s->count, features);
     if (status == EXN_OK) status = exn_folds_assign(s->fold, s->ctx, s->samples, group, s->count, s->folds, s->classes);
     exn_free(s->ctx, group);
     exn_free(s->ctx, rows);
@@ -69,22 +74,49 @@ exn_status exn_session_start_head(exn_head *out, const exn_session *s, size_t ex
 /* The teacher of a session that has no label: the untouched network. */
 static void teach_alone(exn_session *s) {
     for (size_t f = 0; f <= s->folds; f++)
-        memcpy(exn_session_row(s->teacher, s, f, 0), s->own_share, s->count * s->classes * sizeof(float));
+        memcpy(exn_session_row(s->teacher, s, f, 0), s->share, s->count * s->classes * sizeof(float));
+}
+
+static exn_status read_logits(float *out, const exn_session *s, const size_t *record) {
+    const size_t known = s->trainer->profile->model->classes;
+    for (size_t i = 0; i < s->count; i++) {
+        float *row = out + i * s->classes;
+        EXN_TRY(exn_cache_read(row, s->trainer->cache, record[i], 0, known));
+        for (size_t j = known; j < s->classes; j++) row[j] = EXN_UNKNOWN_LOGIT;
+    }
+    return EXN_OK;
+}
+
+float exn_session_calibration(const exn_session *s, size_t exit) {
+    const float temperature = s->trainer->profile->exits[exit].general_temperature;
+    return isfinite(temperature) ? temperature : 1.0f;
+}
+
+/* Without labels to speak for a person's class frequencies, the network's answers may. */
+static exn_status estimate_frequencies(exn_session *s) {
+    const exn_f32_vector *vector = &s->trainer->kernels->f32_vector;
+    const float temperature = exn_session_calibration(s, s->exits - 1);
+    if (s->labelled >= EXN_GATE_LABELS) return EXN_OK;
+    exn_probabilities(s->share, vector, s->general, s->count, s->classes, temperature);
+    EXN_TRY(exn_prior_from_predictions(s->frequency, &s->prior, s->ctx, vector, s->share, s->label, s->count,
+                                       s->classes, s->trainer->seed));
+    for (size_t i = 0; i < s->count && s->prior.used; i++)
+        vector->axpy(s->classes, temperature, s->frequency, s->general + i * s->classes);
+    return EXN_OK;
 }
 
 /* Until it is trained, the last exit is the untouched network. */
 static exn_status read_own(exn_session *s) {
-    const exn_trainer *t = s->trainer;
-    for (size_t i = 0; i < s->count; i++)
-        EXN_TRY(exn_cache_read(s->own + i * s->classes, t->cache, s->record[i], 0, s->classes));
-    exn_probabilities(s->own_share, &t->kernels->f32_vector, s->own, s->count, s->classes, 1.0f);
-    memcpy(exn_session_row(s->held_out, s, s->exits - 1, 0), s->own, s->count * s->classes * sizeof(float));
+    EXN_TRY(read_logits(s->general, s, s->record));
+    EXN_TRY(estimate_frequencies(s));
+    exn_probabilities(s->share, &s->trainer->kernels->f32_vector, s->general, s->count, s->classes, 1.0f);
+    memcpy(exn_session_row(s->held_out, s, s->exits - 1, 0), s->general, s->count * s->classes * sizeof(float));
     teach_alone(s);
     return EXN_OK;
 }
 
 static bool needed(const exn_session *s, size_t exit) {
-    return exit + 1 < s->exits || s->labelled > 0;
+    return exit + 1 < s->exits || s->labelled > 0 || s->prior.used;
 }
 
 static size_t steps_of(const exn_session *s, size_t exit) {
@@ -98,6 +130,75 @@ static void go_to(exn_session *s, size_t above) {
     while (above > 0 && !needed(s, above - 1)) above--;
     s->finished = above == 0;
     s->exit = s->finished ? 0 : above - 1;
+}
+
+/* ---- the camera ---- */
+
+static void load_photo(const exn_session *s, size_t sample, const exn_preprocess *how) {
+    const exn_trainer *t = s->trainer;
+    const exn_model *model = t->profile->model;
+    exn_preprocess_scale(t->input, s->samples[sample].bytes, how, model->height * model->width, model->channels);
+}
+
+/* Whether the person's photos lie far enough from the general ones to look at each of them again. */
+static void consider_camera(exn_session *s) {
+    const exn_profile *profile = s->trainer->profile;
+    const exn_model *model = profile->model;
+    exn_pixels person = {0};
+    s->normal = (exn_normalisation){.before = (double)NAN, .after = (double)NAN, .error = (double)NAN};
+    for (size_t i = 0; i < s->count; i++) {
+        if (!s->samples[i].bytes) return; /* general pixels unknown, or a tensor that is ready for the network */
+        load_photo(s, i, &profile->preprocess);
+        exn_pixels_add(&person, s->trainer->input, model->height * model->width, model->channels);
+    }
+    s->normal = exn_normalisation_between(&profile->pixels, &person, model->channels);
+    s->looking = s->folds && s->normal.shift >= EXN_NORMALISATION_LEAST;
+}
+
+static exn_status judge_camera(exn_session *s) {
+    const exn_f32_vector *vector = &s->trainer->kernels->f32_vector;
+    double *loss = exn_calloc(s->ctx, 2 * s->labelled + 1, sizeof *loss);
+    float *scratch = exn_malloc(s->ctx, s->classes, sizeof *scratch);
+    exn_status status = loss && scratch ? read_logits(s->general, s, s->seen) : EXN_E_NOMEM;
+    if (status == EXN_OK) {
+        exn_judged judged = {.logits = s->own, .label = s->label, .rows = s->count, .classes = s->classes};
+        exn_best_losses(loss, &judged, vector, scratch);
+        judged.logits = s->general;
+        exn_best_losses(loss + s->labelled, &judged, vector, scratch);
+        exn_normalisation_judge(&s->normal, loss, loss + s->labelled, s->labelled);
+        if (s->normal.used) memcpy(s->record, s->seen, s->count * sizeof *s->record);
+    }
+    exn_free(s->ctx, loss);
+    exn_free(s->ctx, scratch);
+    return status;
+}
+
+/* Photos are seen the way they will be from here on. */
+static exn_status start_training(exn_session *s) {
+    EXN_TRY(divide(s));
+    EXN_TRY(read_own(s));
+    go_to(s, s->folds ? s->exits : 0);
+    for (size_t e = 0; e < s->exits && s->folds; e++) s->steps_total += steps_of(s, e);
+    return EXN_OK;
+}
+
+static exn_status look_again(exn_session *s) {
+    exn_normalisation as_if = s->normal;
+    exn_content content;
+    as_if.used = true;
+    const exn_preprocess how = exn_normalisation_fold(&s->trainer->profile->preprocess, &as_if);
+    load_photo(s, s->next, &how);
+    EXN_TRY(exn_trainer_gather(&s->seen[s->next], &content, s->trainer));
+    s->looking = ++s->next < s->count;
+    if (s->looking) return EXN_OK;
+    EXN_TRY(judge_camera(s));
+    return start_training(s);
+}
+
+exn_status exn_session_stop_looking(exn_session *s) {
+    if (!s->looking) return EXN_OK;
+    s->looking = false;
+    return start_training(s);
 }
 
 /* Labels are worth more than their absence. */
@@ -128,10 +229,10 @@ static exn_status begin(exn_session *s) {
         s->record[i] = s->samples[i].record;
         s->labelled += s->label[i] != EXN_UNLABELLED;
     }
-    EXN_TRY(divide(s));
-    EXN_TRY(read_own(s));
-    go_to(s, s->folds ? s->exits : 0);
-    for (size_t e = 0; e < s->exits && s->folds; e++) s->steps_total += steps_of(s, e);
+    EXN_TRY(read_logits(s->own, s, s->record));
+    consider_camera(s);
+    if (!s->looking) return start_training(s);
+    s->steps_total += s->count;
     return EXN_OK;
 }
 
@@ -165,7 +266,10 @@ void exn_session_destroy(exn_session *s) {
     exn_free(ctx, s->fold);
     exn_free(ctx, s->record);
     exn_free(ctx, s->own);
-    exn_free(ctx, s->own_share);
+    exn_free(ctx, s->general);
+    exn_free(ctx, s->share);
+    exn_free(ctx, s->seen);
+    exn_free(ctx, s->frequency);
     exn_free(ctx, s->teacher);
     exn_free(ctx, s->held_out);
     exn_free(ctx, s);
@@ -180,19 +284,19 @@ static void teach(exn_session *s) {
     for (size_t f = 0; f <= s->folds; f++) {
         float *teacher = exn_session_row(s->teacher, s, f, 0);
         exn_probabilities(teacher, vector, teacher, s->count, s->classes, 1.0f);
-        for (size_t i = 0; i < s->count * s->classes; i++) teacher[i] = 0.5f * (teacher[i] + s->own_share[i]);
+        for (size_t i = 0; i < s->count * s->classes; i++) teacher[i] = 0.5f * (teacher[i] + s->share[i]);
     }
 }
 
-/* A last layer that was not changed is the untouched network, in every bit. */
+/* A last layer that was not changed is the untouched network, in every bit; with classes added it never is. */
 static void settle_last(exn_session *s) {
-    const bool changed = s->gate[s->exit].kept < 1.0f;
+    const bool changed = s->gate[s->exit].kept < 1.0f || s->classes > s->trainer->profile->model->classes;
     s->done[s->exit] = changed;
     if (changed) {
         teach(s);
         return;
     }
-    memcpy(exn_session_row(s->held_out, s, s->exit, 0), s->own, s->count * s->classes * sizeof(float));
+    memcpy(exn_session_row(s->held_out, s, s->exit, 0), s->general, s->count * s->classes * sizeof(float));
     teach_alone(s);
 }
 
@@ -230,6 +334,10 @@ void exn_session_progress(size_t *done, size_t *total, const exn_session *s) {
 
 /* An exit whose training diverges is left out; the last one then stays as it was, and so does the teacher. */
 exn_status exn_session_step(exn_session *s) {
+    if (s->looking) {
+        s->steps_done++;
+        return look_again(s);
+    }
     EXN_TRY(begin_exit(s));
     exn_status status = s->adapt ? exn_adapt_step(s->adapt) : exn_whole_step(s->whole);
     s->steps_done++;
@@ -260,10 +368,10 @@ exn_status exn_session_estimate(uint64_t *macs, size_t *bytes, const exn_trainer
         if (fit > largest) largest = fit;
         *macs += work;
     }
-    const size_t tables = 2 + (folds + 1) + profile->exit_count;
+    const size_t tables = 3 + (folds + 1) + profile->exit_count;
     const size_t grouping = count * last->c * sizeof(float);
     *bytes = all * sizeof(exn_sample) +
-             count * (profile->class_count * tables * sizeof(float) + sizeof(int64_t) + 3 * sizeof(size_t)) +
+             count * (profile->class_count * tables * sizeof(float) + sizeof(int64_t) + 4 * sizeof(size_t)) +
              (largest > grouping ? largest : grouping);
     return EXN_OK;
 }

@@ -19,13 +19,21 @@ struct exn_session {
     int64_t *label;      /* [count] */
     size_t *fold, *record;
     size_t count, labelled, exits, classes, folds;
-    float *own;       /* [count][classes]: the untouched network's logits; of classes it does not know: the least */
-    float *own_share; /* [count][classes]: softmax(own) */
-    float *teacher;   /* [folds + 1][count][classes]: of each fold's teacher, then of the final one: shares */
-    float *held_out;  /* [exits][count][classes]: logits from weights that have not seen the sample */
-    exn_head *head;   /* [exits]: as it will be used; kind AUTO where not done */
-    exn_gate *gate;   /* [exits] */
-    bool *done;       /* an early exit may be used; the last one was changed */
+    float *own;      /* [count][classes]: the untouched network's logits */
+    float *general;  /* [count][classes]: the same of photos as the exits will see them, see `normal` */
+    float *share;    /* [count][classes]: softmax(general) */
+    float *teacher;  /* [folds + 1][count][classes]: of each fold's teacher, then of the final one: shares */
+    float *held_out; /* [exits][count][classes]: logits from weights that have not seen the sample */
+    exn_head *head;  /* [exits]: as it will be used; kind AUTO where not done */
+    exn_gate *gate;  /* [exits] */
+    bool *done;      /* an early exit may be used; the last one was changed */
+    /* Before all else, where the person's camera may not be the general one: every photo again, normalised. */
+    exn_normalisation normal;
+    bool looking;
+    size_t *seen; /* [count]: records of the normalised photos */
+    size_t next;
+    exn_prior prior;  /* class frequencies estimated without labels; where they are used: */
+    float *frequency; /* [classes]: what they add to calibrated logits */
     /* The exit under way. */
     size_t exit;
     bool finished;
@@ -38,6 +46,10 @@ static inline float *exn_session_row(float *table, const exn_session *session, s
     return table + (block * session->count + sample) * session->classes;
 }
 
+/* Where a budget ended before every photo was looked at again: they stay as they are. */
+exn_status exn_session_stop_looking(exn_session *session);
+/* By what this exit's logits are divided before they mean probabilities, as general data told; 1: it told nothing. */
+float exn_session_calibration(const exn_session *session, size_t exit);
 /* The head that a run starts an exit from: the network's own classifier, what general data taught, or a fresh one. `out` needs no
  * preparation. */
 exn_status exn_session_start_head(exn_head *out, const exn_session *session, size_t exit);

@@ -37,14 +37,16 @@ static json_t *write_general(const exn_exit *e) {
 }
 
 static json_t *write_exit(const exn_exit *e) {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:s, s:b, s:o}", "tap",
-                     e->tap, "kind", exn_head_kind_names[e->head.kind], "c", (json_int_t)e->head.c, "h",
-                     (json_int_t)e->head.h, "w", (json_int_t)e->head.w, "trained", e->trained, "enabled",
-                     e->rule.enabled, "temperature", (double)e->rule.temperature, "threshold",
-                     (double)e->rule.threshold, "accuracy", number(e->accuracy), "nll", number(e->nll), "agreement",
-                     number(e->agreement), "share", number(e->share), "cost_ms", number(e->cost_ms), "decision",
-                     e->decision ? e->decision : "", "pretrained", e->general.kind != EXN_HEAD_AUTO, "general",
-                     write_general(e));
+    json_t *object =
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:s, s:b, s:o}", "tap",
+                  e->tap, "kind", exn_head_kind_names[e->head.kind], "c", (json_int_t)e->head.c, "h",
+                  (json_int_t)e->head.h, "w", (json_int_t)e->head.w, "trained", e->trained, "enabled", e->rule.enabled,
+                  "temperature", (double)e->rule.temperature, "threshold", (double)e->rule.threshold, "accuracy",
+                  number(e->accuracy), "nll", number(e->nll), "agreement", number(e->agreement), "share",
+                  number(e->share), "cost_ms", number(e->cost_ms), "decision", e->decision ? e->decision : "",
+                  "pretrained", e->general.kind != EXN_HEAD_AUTO, "general", write_general(e));
+    if (object && e->gate.tried) json_object_set_new(object, "evidence", exn_gate_write(&e->gate));
+    return object;
 }
 
 static json_t *write_checksums(const exn_tensor_list *tensors) {
@@ -55,6 +57,15 @@ static json_t *write_checksums(const exn_tensor_list *tensors) {
         json_object_set_new(object, tensors->tensors[i].name, json_string(text));
     }
     return object;
+}
+
+/* What general data taught beside the heads: only what there is. */
+static void write_general_part(json_t *root, const exn_profile *profile) {
+    json_t *general = json_object_get(root, "general");
+    if (!profile->schedule.count && !profile->pixels.photos) return;
+    if (!general) json_object_set_new(root, "general", general = json_object());
+    if (profile->schedule.count) json_object_set_new(general, "schedule", exn_caution_write(&profile->schedule));
+    if (profile->pixels.photos) json_object_set_new(general, "pixels", exn_pixels_write(&profile->pixels));
 }
 
 exn_status exn_state_write(char **out, const exn_profile *profile, const exn_tensor_list *tensors,
@@ -76,11 +87,10 @@ exn_status exn_state_write(char **out, const exn_profile *profile, const exn_ten
         (json_int_t)profile->labelled, "unlabelled", (json_int_t)profile->unlabelled, "accuracy",
         number(profile->accuracy), "costs", profile->costs ? profile->costs : "", "exits", exits, "policy",
         exn_points_write(profile), "checksums", checksums);
-    if (root && profile->schedule.count) {
-        json_t *general = json_object_get(root, "general");
-        if (!general) json_object_set_new(root, "general", general = json_object());
-        json_object_set_new(general, "schedule", exn_caution_write(&profile->schedule));
-    }
+    if (root) write_general_part(root, profile);
+    if (root && profile->prior.samples) json_object_set_new(root, "prior", exn_prior_write(&profile->prior));
+    if (root && profile->normal.photos)
+        json_object_set_new(json_object_get(root, "preprocess"), "personal", exn_normalisation_write(&profile->normal));
     char *text = root && whole ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
     if (!text) return exn_fail(profile->ctx, EXN_E_INVALID, "a name in the profile is not UTF-8, or memory is short");
@@ -174,10 +184,11 @@ static exn_status read_preprocess(exn_profile *profile, const json_t *root) {
 
 static exn_status read_classes(exn_profile *profile, const json_t *root) {
     const json_t *array = json_object_get(root, "classes");
-    if (json_array_size(array) != profile->model->classes) return bad(profile->ctx, "classes");
-    profile->classes = exn_calloc(profile->ctx, profile->model->classes, sizeof *profile->classes);
+    const size_t count = json_array_size(array);
+    if (count < profile->model->classes || count > EXN_CLASSES_MAX) return bad(profile->ctx, "classes");
+    profile->classes = exn_calloc(profile->ctx, count, sizeof *profile->classes);
     if (!profile->classes) return EXN_E_NOMEM;
-    profile->class_count = profile->model->classes;
+    profile->class_count = count;
     for (size_t i = 0; i < profile->class_count; i++) {
         const char *name = json_string_value(json_array_get(array, i));
         if (!name || !exn_name_is_clean(name)) return bad(profile->ctx, "classes");
@@ -208,7 +219,8 @@ static exn_status read_rule(exn_exit *e, exn_context *ctx, const json_t *object)
 }
 
 /* Files of version 1.0 say nothing of general heads. */
-static exn_status read_general(exn_exit *e, exn_context *ctx, const json_t *object) {
+static exn_status read_general(exn_exit *e, const exn_model *model, const json_t *object) {
+    exn_context *ctx = model->ctx;
     const json_t *general = json_object_get(object, "general");
     bool pretrained = false;
     double temperature = NAN;
@@ -223,7 +235,7 @@ static exn_status read_general(exn_exit *e, exn_context *ctx, const json_t *obje
     if (!isnan(temperature) && (!isfinite(e->general_temperature) || !(e->general_temperature > 0)))
         return bad(ctx, "general temperature");
     if (!pretrained) return EXN_OK;
-    exn_head head = {.kind = e->head.kind, .c = e->head.c, .h = e->head.h, .w = e->head.w, .classes = e->head.classes};
+    exn_head head = {.kind = e->head.kind, .c = e->head.c, .h = e->head.h, .w = e->head.w, .classes = model->classes};
     EXN_TRY(exn_head_allocate(&head, ctx));
     e->general = head;
     return EXN_OK;
@@ -239,7 +251,7 @@ static exn_status read_exit(exn_profile *profile, size_t index, size_t *next_tap
     EXN_TRY(get_name(&kind, ctx, object, "kind", exn_head_kind_names, EXN_HEAD_KINDS));
     const bool last = index + 1 == profile->exit_count;
     if (kind == EXN_HEAD_AUTO || (kind == EXN_HEAD_CLASSIFIER) != last) return bad(ctx, "kind");
-    exn_head head = {.kind = (exn_head_kind)kind, .classes = model->classes};
+    exn_head head = {.kind = (exn_head_kind)kind, .classes = profile->class_count};
     EXN_TRY(get_size(&head.c, ctx, object, "c"));
     EXN_TRY(get_size(&head.h, ctx, object, "h"));
     EXN_TRY(get_size(&head.w, ctx, object, "w"));
@@ -253,7 +265,9 @@ static exn_status read_exit(exn_profile *profile, size_t index, size_t *next_tap
     *next_tap = tap + 1;
     EXN_TRY(exn_head_allocate(&head, ctx));
     e->head = head;
-    EXN_TRY(read_general(e, ctx, object));
+    EXN_TRY(read_general(e, model, object));
+    const json_t *evidence = json_object_get(object, "evidence");
+    if (evidence && !exn_gate_read(&e->gate, evidence)) return bad(ctx, "evidence");
     return read_rule(e, ctx, object);
 }
 
@@ -354,6 +368,12 @@ static exn_status read_rest(exn_profile *profile, const json_t *root) {
     EXN_TRY(get_number(&profile->accuracy, ctx, root, "accuracy", true));
     EXN_TRY(copy_text(&profile->costs, ctx, root, "costs"));
     EXN_TRY(read_exits(profile, root));
+    const json_t *pixels = json_object_get(json_object_get(root, "general"), "pixels");
+    if (pixels && !exn_pixels_read(&profile->pixels, pixels)) return bad(ctx, "general.pixels");
+    const json_t *personal = json_object_get(json_object_get(root, "preprocess"), "personal");
+    const json_t *prior = json_object_get(root, "prior");
+    if (prior && !exn_prior_read(&profile->prior, prior)) return bad(ctx, "prior");
+    if (personal && !exn_normalisation_read(&profile->normal, personal)) return bad(ctx, "preprocess.personal");
     if (!exn_points_read(profile, json_object_get(root, "policy"))) return bad(ctx, "policy");
     const json_t *schedule = json_object_get(json_object_get(root, "general"), "schedule");
     return exn_caution_read(&profile->schedule, schedule) ? EXN_OK : bad(ctx, "general.schedule");

@@ -23,6 +23,16 @@ exn_status exn_state_read(exn_profile *profile, const exn_tensor_list *tensors);
 /* The network's path in a profile's bytes; free with exn_free. */
 exn_status exn_state_model_path(char **out, exn_context *ctx, const exn_tensor_list *tensors);
 
+/* Evidence of decisions: the state's `exits[].evidence`, `general.pixels`, `preprocess.personal`, `prior`. */
+json_t *exn_gate_write(const exn_gate *gate);
+bool exn_gate_read(exn_gate *out, const json_t *object);
+json_t *exn_pixels_write(const exn_pixels *pixels);
+bool exn_pixels_read(exn_pixels *out, const json_t *object);
+json_t *exn_prior_write(const exn_prior *prior);
+bool exn_prior_read(exn_prior *out, const json_t *object);
+json_t *exn_normalisation_write(const exn_normalisation *normal);
+bool exn_normalisation_read(exn_normalisation *out, const json_t *object);
+
 /* The operating points as the state's `policy`, the schedule as its `general.schedule`; both may be absent (NULL). False: the
  * bytes make no sense, and the profile may be half filled in. The exits are read before the points. */
 json_t *exn_points_write(const exn_profile *profile);

@@ -22,6 +22,7 @@ void exn_trainer_destroy(exn_trainer *trainer) {
     exn_free(ctx, trainer->record);
     exn_free(ctx, trainer->sinks);
     exn_free(ctx, trainer->first);
+    for (size_t i = 0; trainer->samples && i < trainer->sample_count; i++) exn_free(ctx, trainer->samples[i].bytes);
     exn_free(ctx, trainer->samples);
     exn_free(ctx, trainer);
 }
@@ -35,7 +36,7 @@ static exn_status lay_out_record(exn_trainer *trainer) {
     trainer->input_count = model->channels * model->height * model->width;
     trainer->first = exn_calloc(trainer->ctx, profile->exit_count, sizeof *trainer->first);
     if (!trainer->first) return EXN_E_NOMEM;
-    trainer->record_count = profile->class_count;
+    trainer->record_count = model->classes;
     for (size_t i = 0; i < profile->exit_count; i++) {
         size_t h, w, c;
         trainer->first[i] = trainer->record_count;
@@ -174,9 +175,9 @@ exn_status exn_trainer_gather(size_t *record, exn_content *content, exn_trainer 
     return *record == EXN_CACHE_MISSING ? extract(record, trainer, content) : EXN_OK;
 }
 
-/* trainer->input is filled in. A session under way was made of fewer samples: it is void. */
-static exn_status add_input(exn_trainer *trainer, int64_t label) {
-    exn_sample sample = {.label = label};
+/* trainer->input is filled in. A session under way was made of fewer samples: it is void. Takes `bytes` where it succeeds. */
+static exn_status add_input(exn_trainer *trainer, int64_t label, uint8_t *bytes) {
+    exn_sample sample = {.label = label, .bytes = bytes};
     EXN_TRY(exn_grow(trainer->ctx, (void **)&trainer->samples, &trainer->sample_capacity, trainer->sample_count + 1,
                      sizeof *trainer->samples));
     EXN_TRY(exn_trainer_gather(&sample.record, &sample.content, trainer));
@@ -199,18 +200,33 @@ exn_status exn_trainer_load_tensor(exn_trainer *trainer, const float *chw) {
 
 exn_status exn_trainer_add(exn_trainer *trainer, const exn_image *image, int64_t label) {
     if (!trainer) return EXN_E_INVALID;
-    const exn_model *model = trainer->profile->model;
+    const exn_profile *profile = trainer->profile;
+    const exn_model *model = profile->model;
     EXN_TRY(check_label(trainer, label));
-    EXN_TRY(exn_preprocess_image(trainer->input, trainer->resizer, image, &trainer->profile->preprocess, model->height,
-                                 model->width, model->channels));
-    return add_input(trainer, label);
+    if (!profile->pixels.photos) {
+        EXN_TRY(exn_preprocess_image(trainer->input, trainer->resizer, image, &profile->preprocess, model->height,
+                                     model->width, model->channels));
+        return add_input(trainer, label, NULL);
+    }
+    /* The pixels stay: they may have to be normalised again once all are known. */
+    uint8_t *bytes = exn_malloc(trainer->ctx, trainer->input_count, 1);
+    exn_status status = bytes ? exn_preprocess_bytes(bytes, trainer->resizer, image, &profile->preprocess,
+                                                     model->height, model->width, model->channels)
+                              : EXN_E_NOMEM;
+    if (status == EXN_OK) {
+        exn_preprocess_scale(trainer->input, bytes, &profile->preprocess, model->height * model->width,
+                             model->channels);
+        status = add_input(trainer, label, bytes);
+    }
+    if (status != EXN_OK) exn_free(trainer->ctx, bytes);
+    return status;
 }
 
 exn_status exn_trainer_add_tensor(exn_trainer *trainer, const float *chw, int64_t label) {
     if (!trainer) return EXN_E_INVALID;
     EXN_TRY(check_label(trainer, label));
     EXN_TRY(exn_trainer_load_tensor(trainer, chw));
-    return add_input(trainer, label);
+    return add_input(trainer, label, NULL);
 }
 
 /* ---- estimate and run ---- */
@@ -224,7 +240,11 @@ exn_status exn_trainer_get_estimate(exn_trainer_estimate *out, const exn_trainer
         !exn_size_mul(&estimate.cache_bytes, samples, exn_cache_record_bytes(trainer->record_count)))
         return exn_fail(trainer->ctx, EXN_E_INVALID, "%zu and %zu samples cannot be addressed", labelled, unlabelled);
     EXN_TRY(exn_session_estimate(&estimate.macs, &training, trainer, labelled, unlabelled));
-    estimate.macs += (uint64_t)samples * trainer->profile->model->macs;
+    /* Another camera than the general one has every photo looked at twice, and its pixels kept. */
+    const size_t looks = trainer->profile->pixels.photos ? 2 : 1;
+    if (looks == 2) training += samples * trainer->input_count;
+    estimate.cache_bytes *= looks;
+    estimate.macs += (uint64_t)samples * looks * trainer->profile->model->macs;
     /* The extraction's plan stays while heads are trained: samples may be added between two runs. */
     estimate.peak_bytes = extraction_bytes(trainer) + training;
     if (!trainer->cache_in_file) estimate.peak_bytes += estimate.cache_bytes;

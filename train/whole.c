@@ -57,7 +57,8 @@ static size_t gather(exn_whole *w) {
         if (s->fold[i] == w->fold) continue;
         const float *teacher = exn_session_row(s->teacher, s, w->fold, i);
         float *target = w->target + count * s->classes;
-        const float truth = s->label[i] == EXN_UNLABELLED ? 0.0f : TRUTH;
+        const bool added = s->label[i] >= (int64_t)s->trainer->profile->model->classes; /* the teacher knows it not */
+        const float truth = s->label[i] == EXN_UNLABELLED ? 0.0f : added ? 1.0f : TRUTH;
         for (size_t j = 0; j < s->classes; j++)
             target[j] = (1.0f - truth) * teacher[j] + ((int64_t)j == s->label[i] ? truth : 0.0f);
         w->record[count++] = s->record[i];

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The main job: it learns, it pauses, it goes on to the same bytes, it leaves the old profile alone when it fails."""
+import random
 import signal
 import subprocess
 import time
 import unittest
 
-from program import PROGRAM, SHARED, Case, idx_pair, person, read_npy
+from program import PROGRAM, SHARED, Case, idx_pair, person, picture, png, read_npy
 
 
 class Personalise(Case):
@@ -126,6 +127,31 @@ class Personalise(Case):
                 job.send_signal(signal.SIGCONT)
             message = job.communicate(timeout=100)[1]
         self.assertEqual(job.returncode, 0, message)
+
+    def test_new_classes(self):
+        """Folders that no class is named after are refused, or become classes that are learned, kept and answered."""
+        me = self.attach("--exits", "1")
+        rng = random.Random(4)
+        for name in ("0", "1", "zebra"):
+            (self.folder / "data" / name).mkdir(parents=True)
+            for i in range(20):
+                rows = bytearray(picture(rng))
+                if name == "zebra":
+                    for y in range(0, 28, 4):
+                        rows[28 * y:28 * y + 28] = bytes([255] * 28)
+                png(self.folder / "data" / name / f"{i}.png", 28, 28, bytes(rows))
+        words = ("personalise", me, self.folder / "data", "--costs", "macs", "--holdout", "0")
+        self.fails(*words, says="no class 'zebra'")
+        self.fails(*words, says="--new-classes")
+        value = self.report(*words, "--new-classes")
+        self.assertEqual(value["classes"], 11)
+        self.has_keys(value["exits"][0]["evidence"], "tried labelled general_kept truth loss_before loss_after")
+        after = self.report("evaluate", me, self.folder / "data", "--confusion")
+        self.assertGreater(after["exits"][1]["accuracy"], after["full"]["accuracy"] + 0.2)
+        stripes = self.folder / "data" / "zebra" / "3.png"
+        self.assertIn("zebra", self.works("classify", me, stripes))
+        again = self.report(*words)
+        self.assertEqual(again["classes"], 11)
 
     def test_one_sample_of_a_class(self):
         """Few samples may teach little, but do no harm."""

@@ -178,6 +178,9 @@ EXN_API exn_status exn_profile_open(exn_profile **out, const exn_model *model, c
 EXN_API exn_status exn_profile_verify(const exn_profile *profile);
 /* Path of the network that a profile names, resolved against the profile's folder, into `out` (NUL-terminated). */
 EXN_API exn_status exn_profile_model_path(char *out, size_t out_bytes, exn_context *ctx, const char *path);
+/* Appends classes that the network does not know: no exit answers with them before it is trained on samples of theirs.
+ * Names as in exn_profile_options, and unlike those there are. */
+EXN_API exn_status exn_profile_add_classes(exn_profile *profile, const char *const *names, size_t count);
 /* Replaces the file atomically; a second writer gets EXN_E_BUSY. */
 EXN_API exn_status exn_profile_save(const exn_profile *profile, const char *path);
 EXN_API void exn_profile_destroy(exn_profile *profile);
