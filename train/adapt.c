@@ -18,31 +18,54 @@
 /* Multiply-adds that the ways beyond the usual one may take together for one exit. */
 #define WORK_MOST 20000000000u
 
-/* A way of training: how much of a labelled target is the truth (the rest is the teacher's), whether the bias starts from the
- * person's class frequencies, and how hard the start pulls. Half of the truth, hardly pulled, is the usual way: the teacher's
- * half holds the layer better than any pull does. See README for the measurements. */
+/* A way of training: how much of a labelled target is the truth (the rest is what the head said before), whether the bias starts
+ * from the person's class frequencies, whether what all samples share stays unmoved, and how hard the start pulls (per sample). The
+ * first of a table is the usual one. Where classes that the labels do not show may well come, training must not push them
+ * down: their targets stay, and only differences move. See README for the measurements. */
 typedef struct way {
     float truth;
-    bool prior;
+    bool prior, centred;
     double pull;
 } way;
-static const way ways[] = {
-    {0.5f, false, 3e-4}, {0.5f, true, 3e-4}, {0.8f, false, 3e-4}, {0.8f, true, 3e-4}, {1.0f, false, 3e-3}};
-enum { WAYS = sizeof ways / sizeof *ways };
+static const way open_ways[] = {{0.75f, false, true, 0.3},
+                                {0.75f, false, true, 0.1},
+                                {0.75f, false, true, 0.03},
+                                {0.75f, false, true, 1},
+                                {0.75f, false, true, 3}};
+static const way closed_ways[] = {{0.75f, true, true, 0.1},   {0.75f, true, true, 0.03},  {0.75f, true, true, 0.3},
+                                  {0.75f, true, true, 1},     {0.75f, false, false, 0.1}, {0.75f, false, false, 0.03},
+                                  {0.75f, false, false, 0.3}, {0.75f, false, false, 1}};
+static const way fresh_ways[] = {{0.75f, false, false, 0.1}, {0.75f, false, false, 0.03}, {0.75f, false, false, 0.3},
+                                 {0.75f, false, false, 1},   {1, false, false, 0.1},      {1, false, false, 0.3}};
+enum {
+    OPEN_WAYS = sizeof open_ways / sizeof *open_ways,
+    CLOSED_WAYS = sizeof closed_ways / sizeof *closed_ways,
+    FRESH_WAYS = sizeof fresh_ways / sizeof *fresh_ways,
+    WAYS = CLOSED_WAYS /* the most there are */
+};
+/* More belief than this in classes that labels do not show, and half of what Good and Turing leave them, is error; less is where
+ * they leave them hardly anything. */
+#define BELIEF_LEAST 0.2
+#define CLEAR_LEAST 0.05
 
 struct exn_adapt {
     exn_session *session;
     size_t exit, width, blocks, known; /* classes of the network */
-    bool last, fresh, judged;
-    exn_head head;   /* the general one, its FC over standardised features */
-    float *features; /* [count][width], standardised */
-    float *start;    /* [count][classes]: the general head's logits */
-    float *shift;    /* [blocks][classes]: class frequencies of what each block sees */
-    float *rows;     /* [count][classes]: logits being judged */
-    float *scratch;  /* [classes] */
-    bool *learns;    /* [count]: scratch */
-    double *loss;    /* [ways or shares][labelled] */
+    bool last, fresh, judged, open;
+    double unseen, doubt; /* see exn_gate */
+    size_t lessons;       /* of the fit on all samples */
+    exn_head head;        /* the general one, its FC over standardised features */
+    float *features;      /* [count][width], standardised */
+    float *start;         /* [count][classes]: the general head's logits */
+    float *share;         /* [count][classes]: softmax(start) */
+    float *shift;         /* [blocks][classes]: class frequencies of what each block sees */
+    bool *seen;           /* [blocks][classes]: which occur there */
+    float *rows;          /* [count][classes]: logits being judged */
+    float *scratch;       /* [classes] */
+    bool *learns;         /* [count]: scratch */
+    double *loss;         /* [ways or shares][labelled] */
     exn_span *span;
+    const way *table; /* of ways */
     size_t way, ways; /* the next one; how many are tried */
     size_t fitted;    /* the one that `span` holds */
 };
@@ -52,14 +75,15 @@ bool exn_adapt_possible(const exn_session *s, size_t exit) {
     return !exn_head_stages(e->head.kind) || e->general.kind != EXN_HEAD_AUTO;
 }
 
-static size_t count_ways(size_t count, size_t classes, size_t folds, bool judged) {
+/* How many of `all` ways there is time for. */
+static size_t count_ways(size_t all, size_t count, size_t classes, size_t folds, bool judged) {
     const uint64_t work = exn_span_macs(count, classes, folds + 1, EXN_ADAPT_STEPS);
     const uint64_t most = 1 + WORK_MOST / (work ? work : 1);
-    return !judged ? 1 : most < WAYS ? (size_t)most : WAYS;
+    return !judged ? 1 : most < all ? (size_t)most : all;
 }
 
 size_t exn_adapt_steps(size_t count, size_t classes, size_t folds, bool judged) {
-    return count_ways(count, classes, folds, judged);
+    return count_ways(WAYS, count, classes, folds, judged);
 }
 
 /* ---- features ---- */
@@ -150,12 +174,16 @@ static exn_status load(exn_adapt *a) {
     a->features = exn_malloc(s->ctx, s->count * a->width, sizeof *a->features);
     a->start = exn_calloc(s->ctx, s->count * s->classes, sizeof *a->start);
     a->rows = exn_calloc(s->ctx, s->count * s->classes, sizeof *a->rows);
+    a->share = exn_calloc(s->ctx, s->count * s->classes, sizeof *a->share);
     a->shift = exn_calloc(s->ctx, a->blocks * s->classes, sizeof *a->shift);
+    a->seen = exn_calloc(s->ctx, a->blocks * s->classes, sizeof *a->seen);
     a->scratch = exn_calloc(s->ctx, s->classes, sizeof *a->scratch);
     a->learns = exn_calloc(s->ctx, s->count, sizeof *a->learns);
     a->loss =
         exn_calloc(s->ctx, (WAYS > EXN_GATE_SHARES ? WAYS : EXN_GATE_SHARES) * (s->labelled + 1), sizeof *a->loss);
-    if (!a->features || !a->start || !a->rows || !a->shift || !a->scratch || !a->learns || !a->loss) return EXN_E_NOMEM;
+    if (!a->features || !a->start || !a->rows || !a->share || !a->shift || !a->seen || !a->scratch || !a->learns ||
+        !a->loss)
+        return EXN_E_NOMEM;
     EXN_TRY(exn_tail_run(a->features, EXN_TAIL_FEATURES, s->ctx, t->kernels, &a->head, t->cache, t->first[a->exit],
                          s->record, s->count));
     EXN_TRY(set_norm(a));
@@ -163,6 +191,7 @@ static exn_status load(exn_adapt *a) {
     look_before(a);
     EXN_TRY(add_classes(a));
     if (s->prior.used) add_frequencies(a);
+    exn_probabilities(a->share, &t->kernels->f32_vector, a->start, s->count, s->classes, 1.0f);
     return exn_span_create(&a->span, s->ctx, t->kernels, a->features, s->count, a->width, s->classes, a->blocks);
 }
 
@@ -174,15 +203,59 @@ static bool is_lesson(const exn_adapt *a, size_t sample, size_t block) {
     return s->fold[sample] != block && !(a->last && s->label[sample] == EXN_UNLABELLED);
 }
 
+static exn_labels labels_of(const exn_adapt *a, const bool *counts) {
+    const exn_session *s = a->session;
+    return (exn_labels){
+        .label = s->label, .group = s->group, .counts = counts, .samples = s->count, .classes = s->classes};
+}
+
 static void weigh_blocks(exn_adapt *a) {
     const exn_session *s = a->session;
     for (size_t b = 0; b < a->blocks; b++) {
-        size_t lessons = 0;
-        for (size_t i = 0; i < s->count; i++) lessons += a->learns[i] = is_lesson(a, i, b);
+        a->lessons = 0;
+        for (size_t i = 0; i < s->count; i++) a->lessons += a->learns[i] = is_lesson(a, i, b);
         for (size_t i = 0; i < s->count; i++)
-            exn_span_weigh(a->span, b, i, a->learns[i] ? (float)(1.0 / (double)lessons) : 0.0f);
-        exn_prior_from_labels(a->shift + b * s->classes, &s->trainer->kernels->f32_vector, s->classes, s->label,
-                              a->learns, s->count);
+            exn_span_weigh(a->span, b, i, a->learns[i] ? (float)(1.0 / (double)a->lessons) : 0.0f);
+        const exn_labels labels = labels_of(a, a->learns);
+        exn_prior_from_labels(a->shift + b * s->classes, a->seen + b * s->classes, &s->trainer->kernels->f32_vector,
+                              &labels);
+    }
+}
+
+/* How much the head believes in classes that no label shows, where a label says otherwise: all of it is error. */
+static double belief_in_unseen(const exn_adapt *a, const bool *seen) {
+    const exn_session *s = a->session;
+    double sum = 0;
+    for (size_t i = 0; i < s->count; i++)
+        for (size_t j = 0; j < s->classes; j++)
+            if (s->label[i] != EXN_UNLABELLED && !seen[j]) sum += (double)a->share[i * s->classes + j];
+    return s->labelled ? sum / (double)s->labelled : 0;
+}
+
+/* Whether the person's classes may go beyond those that labels show, which decides between the tables of ways. */
+static void choose_table(exn_adapt *a) {
+    const exn_session *s = a->session;
+    const exn_labels labels = labels_of(a, NULL);
+    bool *seen = a->seen + s->folds * s->classes; /* of the block with all samples: the same */
+    a->unseen = exn_prior_unseen(seen, &labels);
+    a->doubt = belief_in_unseen(a, seen);
+    const double much = BELIEF_LEAST + 0.5 * a->unseen, clear = CLEAR_LEAST + 6 * a->unseen;
+    a->open = !a->fresh && !(a->doubt >= (much < clear ? much : clear));
+    a->table = a->fresh ? fresh_ways : a->open ? open_ways : closed_ways;
+    a->ways = count_ways(a->fresh  ? FRESH_WAYS
+                         : a->open ? OPEN_WAYS
+                                   : CLOSED_WAYS,
+                         s->count, s->classes, s->folds, a->judged);
+}
+
+/* before: what the head said; seen: NULL where all classes are to learn. */
+static void mix_target(float *out, const float *before, size_t classes, size_t label, float truth, const bool *seen) {
+    float kept = 0; /* of the target: for classes that nobody has shown */
+    for (size_t j = 0; j < classes; j++) kept += seen && !seen[j] ? before[j] : 0.0f;
+    const float scale = (1.0f - kept) / (truth + (1.0f - truth) * (1.0f - kept));
+    for (size_t j = 0; j < classes; j++) {
+        const float mixed = (1.0f - truth) * before[j] + (j == label ? truth : 0.0f);
+        out[j] = seen && !seen[j] ? before[j] : seen ? mixed * scale : mixed;
     }
 }
 
@@ -190,15 +263,19 @@ static void set_targets(exn_adapt *a, const way *w) {
     exn_session *s = a->session;
     for (size_t b = 0; b < a->blocks; b++)
         for (size_t i = 0; i < s->count; i++) {
-            const int64_t label = s->label[i];
-            /* A teacher knows nothing of a class that was added. */
-            const float truth = label == EXN_UNLABELLED ? 0.0f : label >= (int64_t)a->known ? 1.0f : w->truth;
-            const float *teacher = exn_session_row(s->teacher, s, b, i), *start = a->start + i * s->classes;
+            const size_t row = i * s->classes;
+            const float *teacher = exn_session_row(s->teacher, s, b, i);
             float *target = exn_span_target(a->span, b, i), *from = exn_span_start(a->span, b, i);
-            for (size_t j = 0; j < s->classes; j++) {
-                target[j] = (1.0f - truth) * teacher[j] + ((int64_t)j == label ? truth : 0.0f);
-                from[j] = start[j] + (w->prior ? a->shift[b * s->classes + j] : 0.0f);
+            for (size_t j = 0; j < s->classes; j++)
+                from[j] = a->start[row + j] + (w->prior ? a->shift[b * s->classes + j] : 0.0f);
+            if (s->label[i] == EXN_UNLABELLED) {
+                memcpy(target, teacher, s->classes * sizeof *target);
+                continue;
             }
+            /* Nobody has told the head of a class that was added. */
+            const float truth = s->label[i] >= (int64_t)a->known ? 1.0f : w->truth;
+            mix_target(target, a->fresh ? teacher : a->share + row, s->classes, (size_t)s->label[i], truth,
+                       a->open ? a->seen + b * s->classes : NULL);
         }
 }
 
@@ -215,13 +292,13 @@ exn_status exn_adapt_create(exn_adapt **out, exn_session *s, size_t exit) {
     a->fresh = !a->last && e->general.kind == EXN_HEAD_AUTO;
     a->judged = s->labelled >= EXN_GATE_LABELS;
     a->blocks = s->folds + 1;
-    a->ways = count_ways(s->count, s->classes, s->folds, a->judged);
     const exn_status status = load(a);
     if (status != EXN_OK) {
         exn_adapt_destroy(a);
         return status;
     }
     weigh_blocks(a);
+    choose_table(a);
     *out = a;
     return EXN_OK;
 }
@@ -234,7 +311,9 @@ void exn_adapt_destroy(exn_adapt *a) {
     exn_free(ctx, a->features);
     exn_free(ctx, a->start);
     exn_free(ctx, a->rows);
+    exn_free(ctx, a->share);
     exn_free(ctx, a->shift);
+    exn_free(ctx, a->seen);
     exn_free(ctx, a->scratch);
     exn_free(ctx, a->learns);
     exn_free(ctx, a->loss);
@@ -261,9 +340,10 @@ static void measure(double *loss, const exn_adapt *a) {
 }
 
 static exn_status fit(exn_adapt *a, size_t which) {
-    set_targets(a, &ways[which]);
+    const way *w = &a->table[which];
+    set_targets(a, w);
     a->fitted = which;
-    return exn_span_fit(a->span, ways[which].pull, EXN_ADAPT_STEPS);
+    return exn_span_fit(a->span, w->pull / (double)(a->lessons ? a->lessons : 1), w->centred, EXN_ADAPT_STEPS);
 }
 
 exn_status exn_adapt_step(exn_adapt *a) {
@@ -300,7 +380,7 @@ static exn_status blend_head(exn_adapt *a, float kept) {
     float *weight = exn_calloc(s->ctx, weights, sizeof *weight), *bias = exn_calloc(s->ctx, s->classes, sizeof *bias);
     const exn_status status = weight && bias ? EXN_OK : EXN_E_NOMEM;
     if (status == EXN_OK) {
-        if (ways[a->fitted].prior) memcpy(bias, a->shift + s->folds * s->classes, s->classes * sizeof *bias);
+        if (a->table[a->fitted].prior) memcpy(bias, a->shift + s->folds * s->classes, s->classes * sizeof *bias);
         exn_span_move(weight, bias, a->span, s->folds);
         vector->axpy(weights, 1.0f - kept, weight, a->head.tensor[EXN_HEAD_FC_WEIGHT]);
         vector->axpy(s->classes, 1.0f - kept, bias, a->head.tensor[EXN_HEAD_FC_BIAS]);
@@ -324,7 +404,15 @@ static void tell_teacher(exn_adapt *a, float kept) {
 exn_status exn_adapt_finish(exn_adapt *a) {
     exn_session *s = a->session;
     const size_t best = exn_gate_pick(a->loss, a->ways, a->judged ? s->labelled : 0);
-    exn_gate gate = {.tried = a->ways, .truth = ways[best].truth, .prior = ways[best].prior, .pull = ways[best].pull};
+    const way *w = &a->table[best];
+    exn_gate gate = {.tried = a->ways,
+                     .truth = w->truth,
+                     .prior = w->prior,
+                     .pull = w->pull,
+                     .centred = w->centred,
+                     .open = a->open,
+                     .unseen = a->unseen,
+                     .doubt = a->doubt};
     if (a->fitted != best) EXN_TRY(fit(a, best));
     choose_share(&gate, a);
     EXN_TRY(blend_head(a, gate.kept));
@@ -340,9 +428,9 @@ exn_status exn_adapt_finish(exn_adapt *a) {
 
 void exn_adapt_estimate(size_t *bytes, uint64_t *macs, const exn_head *head, size_t count) {
     const size_t width = exn_head_features(head), folds = exn_fold_count(count), blocks = folds + 1;
-    const size_t tries = count_ways(count, head->classes, folds, true);
+    const size_t tries = count_ways(WAYS, count, head->classes, folds, true);
     *bytes = exn_span_bytes(count, head->classes, blocks) +
-             (count * (width + 2 * head->classes) + 2 * head->classes * width) * sizeof(float) +
+             (count * (width + 3 * head->classes) + 2 * head->classes * width) * sizeof(float) +
              EXN_GATE_SHARES * count * sizeof(double);
     *macs = (tries + 1) * exn_span_macs(count, head->classes, blocks, EXN_ADAPT_STEPS) +
             (uint64_t)count * count * width / 2 + (uint64_t)count * head->classes * width * 3;

@@ -44,10 +44,12 @@ static bool read_triple(double out[3], const json_t *object, const char *field) 
 /* ---- heads ---- */
 
 json_t *exn_gate_write(const exn_gate *gate) {
-    return json_pack("{s:I, s:I, s:f, s:f, s:b, s:f, s:o, s:o, s:o}", "tried", (json_int_t)gate->tried, "labelled",
-                     (json_int_t)gate->judged, "general_kept", (double)gate->kept, "truth", (double)gate->truth,
-                     "prior", (int)gate->prior, "pull", gate->pull, "loss_before", number(gate->before), "loss_after",
-                     number(gate->after), "loss_error", number(gate->error));
+    return json_pack("{s:I, s:I, s:f, s:f, s:b, s:f, s:b, s:b, s:f, s:f, s:o, s:o, s:o}", "tried",
+                     (json_int_t)gate->tried, "labelled", (json_int_t)gate->judged, "general_kept", (double)gate->kept,
+                     "truth", (double)gate->truth, "prior", (int)gate->prior, "pull", gate->pull, "centred",
+                     (int)gate->centred, "open", (int)gate->open, "unseen", gate->unseen, "belief_in_unseen",
+                     gate->doubt, "loss_before", number(gate->before), "loss_after", number(gate->after), "loss_error",
+                     number(gate->error));
 }
 
 bool exn_gate_read(exn_gate *out, const json_t *object) {
@@ -55,6 +57,9 @@ bool exn_gate_read(exn_gate *out, const json_t *object) {
     if (!read_count(&out->tried, object, "tried") || !read_count(&out->judged, object, "labelled") ||
         !read_number(&kept, object, "general_kept", false) || !read_number(&truth, object, "truth", false) ||
         !read_flag(&out->prior, object, "prior") || !read_number(&out->pull, object, "pull", false) ||
+        !read_flag(&out->centred, object, "centred") || !read_flag(&out->open, object, "open") ||
+        !read_number(&out->unseen, object, "unseen", false) ||
+        !read_number(&out->doubt, object, "belief_in_unseen", false) ||
         !read_number(&out->before, object, "loss_before", true) ||
         !read_number(&out->after, object, "loss_after", true) || !read_number(&out->error, object, "loss_error", true))
         return false;

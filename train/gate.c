@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#define DOUBT 2.0
+#define DOUBT 1.0
 
 const float exn_gate_shares[EXN_GATE_SHARES] = {0.0f, 0.25f, 0.5f, 0.75f, 1.0f};
 

@@ -20,11 +20,14 @@ typedef struct exn_gate {
     float kept;           /* share of the general head that stays; 1: nothing was replaced */
     float truth;          /* of the way chosen: share of truth in a labelled target, */
     bool prior;           /* whether the bias starts from the person's class frequencies, */
-    double pull;          /* and how hard the start pulls */
+    double pull;          /* how hard the start pulls, */
+    bool centred, open; /* whether only differences between samples moved; whether classes not shown were protected, */
+    double unseen,
+        doubt; /* because this much of what is to come is of such classes, and this much was believed to be */
 } exn_gate;
 
 /* Which of `trials` ways of training to use. loss: a row of `samples` log-losses for each. The first is the usual one: another
- * takes its place only where the mean of its gains is more than twice its standard error, for the best of several
+ * takes its place only where the mean of its gains is more than its standard error, for the best of several
  * always looks better than it is. */
 size_t exn_gate_pick(const double *loss, size_t trials, size_t samples);
 /* The share kept that has the least mean loss; all of it (1) unless that gains more than (1 + 10 / samples) / samples over it.

@@ -14,26 +14,65 @@
 #define MOST_EFFECTIVE 0.2
 #define MOST_UNSTABLE 0.3
 #define TRUST 0.5f
+#define LEAST_SHARE 1e-6
 
 static float at_most(float value, float most) {
     return value > most ? most : value < -most ? -most : value;
 }
 
-void exn_prior_from_labels(float *shift, const exn_f32_vector *vector, size_t classes, const int64_t *label,
-                           const bool *counts, size_t samples) {
-    size_t labelled = 0;
-    memset(shift, 0, classes * sizeof *shift);
-    for (size_t i = 0; i < samples; i++) {
-        if (label[i] < 0 || (counts && !counts[i])) continue;
-        shift[label[i]] += 1.0f;
-        labelled++;
+static bool counts(const exn_labels *l, size_t i) {
+    return l->label[i] >= 0 && (!l->counts || l->counts[i]);
+}
+
+/* How many samples of i's twins with its label count; 0 where one before i does. */
+static size_t twins_from(const exn_labels *l, size_t i) {
+    size_t twins = 0;
+    for (size_t j = 0; j < l->samples; j++) {
+        if (!counts(l, j) || l->group[j] != l->group[i] || l->label[j] != l->label[i]) continue;
+        if (j < i) return 0;
+        twins++;
     }
-    /* (counts + strength / classes) / (labelled + strength), over 1 / classes */
-    for (size_t c = 0; c < classes; c++)
-        shift[c] = (float)(((double)shift[c] * (double)classes + EXN_PRIOR_STRENGTH) /
-                           ((double)labelled + EXN_PRIOR_STRENGTH));
-    vector->activate(EXN_ACT_LOG, classes, shift, shift, 0, 0);
-    for (size_t c = 0; c < classes; c++) shift[c] = at_most(shift[c], (float)EXN_PRIOR_MOST);
+    return twins;
+}
+
+static bool met_again(const exn_labels *l, size_t first) {
+    for (size_t j = 0; j < l->samples; j++)
+        if (counts(l, j) && l->label[j] == l->label[first] && l->group[j] != l->group[first]) return true;
+    return false;
+}
+
+double exn_prior_unseen(bool *seen, const exn_labels *l) {
+    size_t groups = 0, once = 0, classes = 0;
+    memset(seen, 0, l->classes * sizeof *seen);
+    for (size_t i = 0; i < l->samples; i++) {
+        if (!counts(l, i) || !twins_from(l, i)) continue;
+        groups++;
+        once += !met_again(l, i);
+        classes += !seen[l->label[i]];
+        seen[l->label[i]] = true;
+    }
+    const double unseen = ((double)once + 1) / ((double)groups + 1);
+    return classes == l->classes ? 0 : unseen > 0.5 ? 0.5 : unseen;
+}
+
+void exn_prior_from_labels(float *shift, bool *seen, const exn_f32_vector *vector, const exn_labels *l) {
+    const double unseen = exn_prior_unseen(seen, l);
+    double total = 0;
+    size_t known = 0;
+    memset(shift, 0, l->classes * sizeof *shift);
+    for (size_t i = 0; i < l->samples; i++)
+        if (counts(l, i)) shift[l->label[i]] += (float)sqrt((double)twins_from(l, i));
+    for (size_t c = 0; c < l->classes; c++) {
+        known += seen[c];
+        total += seen[c] ? (double)shift[c] + 1 : 0;
+    }
+    for (size_t c = 0; c < l->classes; c++) {
+        const double share =
+            seen[c] ? (1 - unseen) * ((double)shift[c] + 1) / total : unseen / (double)(l->classes - known);
+        shift[c] = (float)((share > LEAST_SHARE ? share : LEAST_SHARE) * (double)l->classes);
+    }
+    vector->activate(EXN_ACT_LOG, l->classes, shift, shift, 0, 0);
+    for (size_t c = 0; c < l->classes; c++) shift[c] *= TRUST;
 }
 
 /* ---- without labels ---- */

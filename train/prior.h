@@ -6,14 +6,23 @@
 #include "core/context.h"
 #include "kernels/kernel_set.h"
 
-/* Pseudo samples that speak for the general frequencies; a class never moves further than this many nats. */
-#define EXN_PRIOR_STRENGTH 5.0
+/* A class never moves further than this many nats; pseudo samples that speak for the general frequencies where no label does. */
 #define EXN_PRIOR_MOST 3.0
+#define EXN_PRIOR_STRENGTH 5.0
 
-/* What is added to the logits: log(personal / general frequency), where the personal ones follow from the labels of samples
- * with a set `counts` (NULL: all), smoothed by EXN_PRIOR_STRENGTH general samples. shift: classes numbers. */
-void exn_prior_from_labels(float *shift, const exn_f32_vector *vector, size_t classes, const int64_t *label,
-                           const bool *counts, size_t samples);
+/* What labels say of the classes they do not show. Samples with a set `counts` count; near twins (equal group) as one. */
+typedef struct exn_labels {
+    const int64_t *label; /* EXN_UNLABELLED ones never count */
+    const size_t *group;
+    const bool *counts; /* NULL: all */
+    size_t samples, classes;
+} exn_labels;
+/* Marks the classes that occur, and returns how much of what is to come is of none of them: Good and Turing's estimate,
+ * (classes met once + 1) / (groups + 1), at most a half; 0 where all classes occur. */
+double exn_prior_unseen(bool *seen, const exn_labels *labels);
+/* What is added to the logits: half of log(personal / general frequency). A twin group of m photos counts sqrt(m), every class
+ * that occurs one more; the others share what is unseen. shift: classes numbers. */
+void exn_prior_from_labels(float *shift, bool *seen, const exn_f32_vector *vector, const exn_labels *labels);
 
 /* Frequencies estimated from what a network says: whether they are used, and why. */
 typedef struct exn_prior {

@@ -21,6 +21,7 @@ static exn_status allocate(exn_session *s) {
     const size_t table = s->count * s->classes;
     s->label = exn_calloc(ctx, s->count, sizeof *s->label);
     s->fold = exn_calloc(ctx, s->count, sizeof *s->fold);
+    s->group = exn_calloc(ctx, s->count, sizeof *s->group);
     s->record = exn_calloc(ctx, s->count, sizeof *s->record);
     s->own = exn_calloc(ctx, table, sizeof(float));
     s->general = exn_calloc(ctx, table, sizeof(float));
@@ -32,8 +33,8 @@ static exn_status allocate(exn_session *s) {
     s->head = exn_calloc(ctx, s->exits, sizeof *s->head);
     s->gate = exn_calloc(ctx, s->exits, sizeof *s->gate);
     s->done = exn_calloc(ctx, s->exits, sizeof *s->done);
-    const bool all = s->label && s->fold && s->record && s->own && s->general && s->share && s->seen && s->frequency &&
-                     s->teacher && s->held_out && s->head && s->gate && s->done;
+    const bool all = s->label && s->fold && s->group && s->record && s->own && s->general && s->share && s->seen &&
+                     s->frequency && s->teacher && s->held_out && s->head && s->gate && s->done;
     return all ? EXN_OK : EXN_E_NOMEM;
 }
 
@@ -41,15 +42,14 @@ static exn_status allocate(exn_session *s) {
 static exn_status divide(exn_session *s) {
     const exn_trainer *t = s->trainer;
     const size_t features = t->profile->exits[s->exits - 1].head.c;
-    size_t *group = exn_calloc(s->ctx, s->count, sizeof *group);
     float *rows = exn_calloc(s->ctx, s->count * features, sizeof *rows);
-    exn_status status = group && rows ? EXN_OK : EXN_E_NOMEM;
+    exn_status status = rows ? EXN_OK : EXN_E_NOMEM;
     for (size_t i = 0; status == EXN_OK && i < s->count; i++)
         status = exn_cache_read(rows + i * features, t->cache, s->record[i], t->first[s->exits - 1], features);
     if (status == EXN_OK)
-        status = exn_samples_group(group, s->ctx, &t->kernels->f32_vector, s->samples, rows, s->count, features);
-    if (status == EXN_OK) status = exn_folds_assign(s->fold, s->ctx, s->samples, group, s->count, s->folds, s->classes);
-    exn_free(s->ctx, group);
+        status = exn_samples_group(s->group, s->ctx, &t->kernels->f32_vector, s->samples, rows, s->count, features);
+    if (status == EXN_OK)
+        status = exn_folds_assign(s->fold, s->ctx, s->samples, s->group, s->count, s->folds, s->classes);
     exn_free(s->ctx, rows);
     return status;
 }
@@ -264,6 +264,7 @@ void exn_session_destroy(exn_session *s) {
     exn_free(ctx, s->samples);
     exn_free(ctx, s->label);
     exn_free(ctx, s->fold);
+    exn_free(ctx, s->group);
     exn_free(ctx, s->record);
     exn_free(ctx, s->own);
     exn_free(ctx, s->general);

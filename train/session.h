@@ -15,9 +15,9 @@ typedef struct exn_whole exn_whole;
 struct exn_session {
     exn_trainer *trainer;
     exn_context *ctx;
-    exn_sample *samples; /* settled */
-    int64_t *label;      /* [count] */
-    size_t *fold, *record;
+    exn_sample *samples;           /* settled */
+    int64_t *label;                /* [count] */
+    size_t *fold, *group, *record; /* [count] */
     size_t count, labelled, exits, classes, folds;
     float *own;      /* [count][classes]: the untouched network's logits */
     float *general;  /* [count][classes]: the same of photos as the exits will see them, see `normal` */

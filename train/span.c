@@ -13,15 +13,16 @@
 #define POWER_MARGIN 1.1
 
 /* Tables are [sample][block][class]. */
-enum { START, TARGET, WEIGHT, MOVED, AHEAD, LOGITS, SLOPE, TABLES };
+enum { START, TARGET, WEIGHT, MOVED, AHEAD, LOGITS, SLOPE, APPLIED, TABLES };
 
 struct exn_span {
     exn_context *ctx;
     const exn_kernel_set *kernels;
     const float *features;
     size_t count, width, classes, blocks, columns;
-    float *product; /* [count][count]: x_i . x_j / width + 1, the one for the bias */
+    float *product; /* [count][count]: x_i . x_j / width */
     float *table[TABLES];
+    float *bias;    /* [columns]: c, or what centring takes away */
     double largest; /* eigenvalue of the products */
 };
 
@@ -31,7 +32,8 @@ static double of_power_method(exn_span *s) {
     double length = 0;
     for (size_t i = 0; i < s->count; i++) v[i] = 1.0f;
     for (size_t round = 0; round < POWER_ROUNDS; round++) {
-        for (size_t i = 0; i < s->count; i++) next[i] = vector->dot(s->count, s->product + i * s->count, v);
+        const float sum = vector->reduce(EXN_REDUCE_SUM, s->count, v); /* the bias counts as one more feature */
+        for (size_t i = 0; i < s->count; i++) next[i] = vector->dot(s->count, s->product + i * s->count, v) + sum;
         length = sqrt((double)vector->dot(s->count, next, next) / (double)vector->dot(s->count, v, v));
         const float inverse = (float)(1.0 / (length + 1e-30));
         vector->binary(EXN_MUL, s->count, next, 1, &inverse, 0, v);
@@ -44,7 +46,7 @@ static void multiply_samples(exn_span *s) {
     for (size_t i = 0; i < s->count; i++)
         for (size_t j = 0; j <= i; j++) {
             const float dot = vector->dot(s->width, s->features + i * s->width, s->features + j * s->width);
-            s->product[i * s->count + j] = s->product[j * s->count + i] = (float)((double)dot / (double)s->width + 1.0);
+            s->product[i * s->count + j] = s->product[j * s->count + i] = (float)((double)dot / (double)s->width);
         }
 }
 
@@ -69,7 +71,8 @@ exn_status exn_span_create(exn_span **out, exn_context *ctx, const exn_kernel_se
         s->table[t] = exn_calloc(ctx, cells, sizeof(float));
         if (!s->table[t]) status = EXN_E_NOMEM;
     }
-    if (status == EXN_OK && !s->product) status = EXN_E_NOMEM;
+    if (status == EXN_OK) s->bias = exn_calloc(ctx, s->columns, sizeof(float));
+    if (status == EXN_OK && (!s->product || !s->bias)) status = EXN_E_NOMEM;
     if (status != EXN_OK) {
         exn_span_destroy(s);
         return status;
@@ -84,6 +87,7 @@ void exn_span_destroy(exn_span *s) {
     if (!s) return;
     for (size_t t = 0; t < TABLES; t++) exn_free(s->ctx, s->table[t]);
     exn_free(s->ctx, s->product);
+    exn_free(s->ctx, s->bias);
     exn_free(s->ctx, s);
 }
 
@@ -108,19 +112,42 @@ const float *exn_span_logits(const exn_span *s, size_t block, size_t sample) {
     return s->table[LOGITS] + cell(s, block, sample);
 }
 
-/* LOGITS = START + products * x */
-static void look(exn_span *s, const float *x) {
-    const exn_gemm gemm = {.tile = exn_gemm_choose(s->kernels, s->count, s->columns, s->count),
-                           .vector = &s->kernels->f32_vector,
+/* bias = -(weighted mean of the rows of LOGITS). */
+static void average(exn_span *s) {
+    const exn_f32_vector *vector = &s->kernels->f32_vector;
+    float *weighted = s->table[SLOPE]; /* not in use now */
+    const size_t cells = s->count * s->columns;
+    const float minus = -1.0f;
+    vector->binary(EXN_MUL, cells, s->table[LOGITS], 1, s->table[WEIGHT], 1, weighted);
+    vector->reduce_columns(EXN_REDUCE_SUM, s->count, s->columns, weighted, (ptrdiff_t)s->columns, false, s->bias);
+    vector->binary(EXN_MUL, s->columns, s->bias, 1, &minus, 0, s->bias);
+}
+
+/* LOGITS = START + what coefficients x say. Centred, x is brought to coefficients of the samples themselves first: APPLIED. */
+static void look(exn_span *s, const float *x, bool centred) {
+    const exn_f32_vector *vector = &s->kernels->f32_vector;
+    const size_t n = s->columns, cells = s->count * n;
+    float *applied = s->table[APPLIED], *logits = s->table[LOGITS];
+    vector->reduce_columns(EXN_REDUCE_SUM, s->count, n, x, (ptrdiff_t)n, false, s->bias);
+    for (size_t i = 0; i < s->count; i++) {
+        if (!centred) break;
+        vector->binary(EXN_MUL, n, s->table[WEIGHT] + i * n, 1, s->bias, 1, applied + i * n);
+        vector->binary(EXN_SUB, n, x + i * n, 1, applied + i * n, 1, applied + i * n);
+    }
+    if (!centred) memcpy(applied, x, cells * sizeof *x);
+    const exn_gemm gemm = {.tile = exn_gemm_choose(s->kernels, s->count, n, s->count),
+                           .vector = vector,
                            .m = s->count,
-                           .n = s->columns,
+                           .n = n,
                            .k = s->count,
                            .a_row = (ptrdiff_t)s->count,
                            .a_col = 1,
-                           .b_row = (ptrdiff_t)s->columns,
-                           .c_row = (ptrdiff_t)s->columns,
-                           .e = {.residual_row = (ptrdiff_t)s->columns}};
-    exn_gemm_run(&gemm, s->product, x, s->table[LOGITS], s->table[START], exn_part_whole());
+                           .b_row = (ptrdiff_t)n,
+                           .c_row = (ptrdiff_t)n};
+    exn_gemm_run(&gemm, s->product, applied, logits, NULL, exn_part_whole());
+    if (centred) average(s);
+    for (size_t i = 0; i < s->count; i++) vector->binary(EXN_ADD, n, logits + i * n, 1, s->bias, 1, logits + i * n);
+    vector->binary(EXN_ADD, cells, logits, 1, s->table[START], 1, logits);
 }
 
 /* The largest weight a sample has in any block: no loss curves more than half of it times the largest eigenvalue. */
@@ -129,7 +156,7 @@ static double heaviest(const exn_span *s) {
     return (double)s->kernels->f32_vector.reduce(EXN_REDUCE_MAX, cells, s->table[WEIGHT]);
 }
 
-exn_status exn_span_fit(exn_span *s, double pull, size_t steps) {
+exn_status exn_span_fit(exn_span *s, double pull, bool centred, size_t steps) {
     const exn_f32_vector *vector = &s->kernels->f32_vector;
     const size_t cells = s->count * s->columns;
     const double curve = 0.5 * heaviest(s) * s->largest + pull, root = sqrt(pull / curve);
@@ -140,7 +167,7 @@ exn_status exn_span_fit(exn_span *s, double pull, size_t steps) {
     memset(moved, 0, cells * sizeof *moved);
     memset(y, 0, cells * sizeof *y);
     for (size_t i = 0; i < steps; i++) {
-        look(s, y);
+        look(s, y, centred);
         exn_softmax(vector, false, s->count * s->blocks, s->classes, 1, s->table[LOGITS], slope, exn_part_whole());
         vector->binary(EXN_SUB, cells, slope, 1, s->table[TARGET], 1, slope);
         vector->binary(EXN_MUL, cells, slope, 1, s->table[WEIGHT], 1, slope);
@@ -153,7 +180,7 @@ exn_status exn_span_fit(exn_span *s, double pull, size_t steps) {
         y = swap;
     }
     if (moved != s->table[MOVED]) memcpy(s->table[MOVED], moved, cells * sizeof *moved);
-    look(s, s->table[MOVED]);
+    look(s, s->table[MOVED], centred);
     for (size_t i = 0; i < cells; i++)
         if (!isfinite(s->table[LOGITS][i])) return exn_fail(s->ctx, EXN_E_INVALID, "training diverged");
     return EXN_OK;
@@ -163,12 +190,11 @@ void exn_span_move(float *weight, float *bias, const exn_span *s, size_t block) 
     const exn_f32_vector *vector = &s->kernels->f32_vector;
     const double scale = 1.0 / (double)s->width; /* products have it, features have not */
     for (size_t i = 0; i < s->count; i++) {
-        const float *a = s->table[MOVED] + cell(s, block, i);
-        for (size_t j = 0; j < s->classes; j++) {
+        const float *a = s->table[APPLIED] + cell(s, block, i);
+        for (size_t j = 0; j < s->classes; j++)
             vector->axpy(s->width, (float)((double)a[j] * scale), s->features + i * s->width, weight + j * s->width);
-            bias[j] += a[j];
-        }
     }
+    for (size_t j = 0; j < s->classes; j++) bias[j] += s->bias[block * s->classes + j];
 }
 
 size_t exn_span_bytes(size_t count, size_t classes, size_t blocks) {

@@ -5,6 +5,7 @@
  *
  *     least  sum over i of weight_i * cross-entropy(target_i, softmax(start_i + z_i)) + pull/2 * (|V|^2 + |c|^2)
  *     with   z_i = V x_i / sqrt(width) + c
+ *     or     z_i = V (x_i - m) / sqrt(width), m the weighted mean of the x_i (centred: what all samples share stays unmoved)
  *
  * Only what samples span can lower the loss, so V = sum over j of a_j x_j: all that a fit needs is the samples' products with
  * each other, count^2 numbers instead of width * classes weights, and fits over several subsets of the samples (folds) go side by side
@@ -29,7 +30,7 @@ float *exn_span_target(exn_span *span, size_t block, size_t sample);
 void exn_span_weigh(exn_span *span, size_t block, size_t sample, float weight);
 
 /* All blocks from zero, `steps` steps. pull > 0. EXN_E_INVALID if the result is not finite. */
-exn_status exn_span_fit(exn_span *span, double pull, size_t steps);
+exn_status exn_span_fit(exn_span *span, double pull, bool centred, size_t steps);
 /* After a fit: logits of a block for any sample, start included. Valid until the next fit. */
 const float *exn_span_logits(const exn_span *span, size_t block, size_t sample);
 /* Adds what a block learned to weights (classes, width) over the features given and to a bias (classes). */

@@ -19,16 +19,23 @@ static exn_kernel_set kernels(exn_context *ctx) {
 START_TEST(labels_are_counted) {
     exn_context *ctx = unit_context();
     const exn_kernel_set set = kernels(ctx);
-    const int64_t label[] = {0, 0, 1, -1, 3};
-    const bool counts[] = {true, true, true, true, false};
+    const int64_t label[] = {0, 0, 0, 1, -1, 3, 0};
+    const size_t group[] = {0, 0, 0, 3, 4, 5, 6}; /* the first three are one thing */
+    const bool counts[] = {true, true, true, true, true, false, true};
+    const exn_labels labels = {label, group, counts, 7, 4};
+    bool seen[4];
     float shift[4];
-    exn_prior_from_labels(shift, &set.f32_vector, 4, label, counts, 5);
+    /* Two classes, three things, one class met once: (1 + 1) / (3 + 1). */
+    ck_assert_double_eq_tol(exn_prior_unseen(seen, &labels), 0.5, 1e-12);
+    ck_assert(seen[0] && seen[1] && !seen[2] && !seen[3]);
+    exn_prior_from_labels(shift, seen, &set.f32_vector, &labels);
+    const double first = sqrt(3) + 2, total = first + 2;
     for (size_t c = 0; c < 4; c++) {
-        const double count = c == 0 ? 2 : c == 1 ? 1 : 0;
-        ck_assert_double_eq_tol((double)shift[c], log((count + 1.25) / 8 * 4), 1e-6);
+        const double share = c == 0 ? 0.5 * first / total : c == 1 ? 0.5 * 2 / total : 0.25;
+        ck_assert_double_eq_tol((double)shift[c], 0.5 * log(share * 4), 1e-6);
     }
-    exn_prior_from_labels(shift, &set.f32_vector, 4, label, NULL, 0);
-    for (size_t c = 0; c < 4; c++) ck_assert_float_eq_tol(shift[c], 0, 1e-7f);
+    const exn_labels all = {(const int64_t[]){0, 1}, (const size_t[]){0, 1}, NULL, 2, 2};
+    ck_assert_double_eq(exn_prior_unseen(seen, &all), 0); /* nothing is left to be seen */
     exn_context_destroy(ctx);
 }
 END_TEST

@@ -46,8 +46,10 @@ static void end(problem *p) {
 START_TEST(weights_give_the_logits) {
     problem p;
     begin(&p, NULL);
-    unit_assert_ok(p.ctx, exn_span_fit(p.span, 1e-2, 60));
-    for (size_t b = 0; b < BLOCKS; b++) {
+    for (size_t turn = 0; turn < 2 * BLOCKS; turn++) {
+        const bool centred = turn < BLOCKS;
+        const size_t b = turn % BLOCKS;
+        unit_assert_ok(p.ctx, exn_span_fit(p.span, 1e-2, centred, 60));
         float weight[CLASSES * WIDTH] = {0}, bias[CLASSES] = {0};
         exn_span_move(weight, bias, p.span, b);
         for (size_t i = 0; i < COUNT; i++)
@@ -67,7 +69,7 @@ START_TEST(reaches_the_optimum) {
     problem p;
     const double pull = 0.05;
     begin(&p, NULL);
-    unit_assert_ok(p.ctx, exn_span_fit(p.span, pull, 400));
+    unit_assert_ok(p.ctx, exn_span_fit(p.span, pull, false, 400));
     float weight[CLASSES * WIDTH] = {0}, bias[CLASSES] = {0};
     double slope[CLASSES * WIDTH] = {0};
     exn_span_move(weight, bias, p.span, 1);
@@ -86,12 +88,29 @@ START_TEST(reaches_the_optimum) {
 }
 END_TEST
 
+/* Samples that agree in what they want move a free bias; centred, nothing that they share moves. */
+START_TEST(centred_fits_move_no_mean) {
+    problem p;
+    begin(&p, NULL);
+    for (size_t i = 0; i < COUNT; i++) {
+        for (size_t j = 0; j < CLASSES; j++) exn_span_start(p.span, 1, i)[j] = 0;
+        for (size_t j = 0; j < CLASSES; j++) exn_span_target(p.span, 1, i)[j] = j ? 0.1f : 0.7f;
+    }
+    unit_assert_ok(p.ctx, exn_span_fit(p.span, 1e-2, true, 60));
+    for (size_t i = 0; i < COUNT; i++)
+        for (size_t j = 0; j < CLASSES; j++) ck_assert_float_eq_tol(exn_span_logits(p.span, 1, i)[j], 0, 1e-4f);
+    unit_assert_ok(p.ctx, exn_span_fit(p.span, 1e-2, false, 60));
+    ck_assert(exn_span_logits(p.span, 1, 0)[0] > exn_span_logits(p.span, 1, 0)[1] + 1);
+    end(&p);
+}
+END_TEST
+
 START_TEST(held_out_targets_do_not_matter) {
     problem p;
     float before[COUNT * CLASSES];
     begin(&p, NULL);
     for (int turn = 0; turn < 2; turn++) {
-        unit_assert_ok(p.ctx, exn_span_fit(p.span, 1e-3, 50));
+        unit_assert_ok(p.ctx, exn_span_fit(p.span, 1e-3, true, 50));
         for (size_t i = 0; i < COUNT; i++) {
             const float *z = exn_span_logits(p.span, 0, i);
             if (turn) unit_assert_same_bits(z, before + i * CLASSES, CLASSES);
@@ -109,8 +128,8 @@ START_TEST(kernel_sets_agree) {
     begin(&a, NULL);
     begin(&b, "scalar_fma");
     if (a.kernels.fused) {
-        unit_assert_ok(a.ctx, exn_span_fit(a.span, 1e-3, 50));
-        unit_assert_ok(b.ctx, exn_span_fit(b.span, 1e-3, 50));
+        unit_assert_ok(a.ctx, exn_span_fit(a.span, 1e-3, true, 50));
+        unit_assert_ok(b.ctx, exn_span_fit(b.span, 1e-3, true, 50));
         for (size_t i = 0; i < COUNT; i++)
             unit_assert_same_bits(exn_span_logits(a.span, 1, i), exn_span_logits(b.span, 1, i), CLASSES);
     }
@@ -126,13 +145,14 @@ START_TEST(odd_input) {
     unit_assert_fails(p.ctx, exn_span_create(&span, p.ctx, &p.kernels, p.features, 0, WIDTH, CLASSES, 1), EXN_E_INVALID,
                       "nothing to learn from");
     exn_span_target(p.span, 0, 1)[0] = INFINITY;
-    unit_assert_fails(p.ctx, exn_span_fit(p.span, 1e-3, 20), EXN_E_INVALID, "diverged");
+    unit_assert_fails(p.ctx, exn_span_fit(p.span, 1e-3, false, 20), EXN_E_INVALID, "diverged");
     exn_span_destroy(NULL);
     end(&p);
 }
 END_TEST
 
 int main(void) {
-    return unit_run("span", (const TTest *const[]){weights_give_the_logits, reaches_the_optimum,
-                                                   held_out_targets_do_not_matter, kernel_sets_agree, odd_input, NULL});
+    return unit_run("span",
+                    (const TTest *const[]){weights_give_the_logits, reaches_the_optimum, centred_fits_move_no_mean,
+                                           held_out_targets_do_not_matter, kernel_sets_agree, odd_input, NULL});
 }
