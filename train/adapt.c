@@ -112,7 +112,7 @@ static exn_status measure_norm(float *mean, float *inv_std, const exn_adapt *a) 
 /* A pretrained head brings its statistics along; the network's own layer and fresh heads take the samples'. */
 static exn_status set_norm(exn_adapt *a) {
     const exn_session *s = a->session;
-    if (!a->last && !a->fresh) return EXN_OK;
+    if (s->trainer->profile->exits[a->exit].general.kind != EXN_HEAD_AUTO) return EXN_OK;
     float *mean = exn_malloc(s->ctx, a->width, sizeof *mean), *inv_std = exn_malloc(s->ctx, a->width, sizeof *inv_std);
     exn_status status = mean && inv_std ? measure_norm(mean, inv_std, a) : EXN_E_NOMEM;
     if (status == EXN_OK) exn_head_set_norm(&a->head, mean, inv_std, a->last);

@@ -91,6 +91,7 @@ exn_status exn_pretrainer_add(exn_pretrainer *p, const exn_image *image, int64_t
     EXN_TRY(prepare(p, label, group));
     EXN_TRY(exn_preprocess_image(t->input, t->resizer, image, &p->profile->preprocess, model->height, model->width,
                                  model->channels));
+    exn_pixels_add(&photo.pixels, t->input, model->height * model->width, model->channels);
     EXN_TRY(exn_trainer_gather(&photo.record, &photo.content, t));
     if (!p->single_view) {
         exn_rng rng = view_rng(p, &photo.content);

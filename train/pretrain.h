@@ -14,10 +14,11 @@
 typedef struct exn_general_photo {
     exn_content content;
     int64_t label;
-    size_t record; /* in trainer->cache: logits of the network, then every exit's prefix */
-    size_t second; /* the second view's; EXN_CACHE_MISSING: none */
-    size_t group;  /* as given; once settled: least index of the photos of the same person, or of near twins */
-    size_t fold;   /* once settled */
+    size_t record;     /* in trainer->cache: logits of the network, then every exit's prefix */
+    size_t second;     /* the second view's; EXN_CACHE_MISSING: none */
+    size_t group;      /* as given; once settled: least index of the photos of the same person, or of near twins */
+    size_t fold;       /* once settled */
+    exn_pixels pixels; /* of its first view: by them a person's camera is known to be another */
 } exn_general_photo;
 
 struct exn_pretrainer {

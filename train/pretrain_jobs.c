@@ -56,7 +56,7 @@ static exn_status find_twins(size_t *group, const exn_pretrainer *p) {
     exn_status status = rows ? EXN_OK : EXN_E_NOMEM;
     for (size_t i = 0; status == EXN_OK && i < n; i++)
         status = exn_cache_read(rows + i * features, t->cache, p->photo[i].record, t->first[last], features);
-    if (status == EXN_OK) status = exn_samples_group(group, p->ctx, &t->kernels->f32_vector, rows, n, features);
+    if (status == EXN_OK) status = exn_samples_group(group, p->ctx, &t->kernels->f32_vector, NULL, rows, n, features);
     exn_free(p->ctx, rows);
     return status;
 }
@@ -411,6 +411,9 @@ exn_status exn_pretrain_finish(exn_pretrainer *p) {
     for (size_t e = 0; status == EXN_OK && e < p->exits; e++) status = make_exit(&made[e], p, e, label, scratch);
     for (size_t e = 0; status == EXN_OK && e < p->exits; e++)
         take_exit(&p->profile->exits[e], &made[e], ctx, e + 1 == p->exits);
+    if (status == EXN_OK) p->profile->pixels = (exn_pixels){0};
+    for (size_t i = 0; status == EXN_OK && i < p->photo_count; i++)
+        exn_pixels_merge(&p->profile->pixels, &p->photo[i].pixels);
     free_exits(made, p->exits, ctx);
     exn_free(ctx, label);
     exn_free(ctx, scratch);

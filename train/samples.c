@@ -9,7 +9,7 @@
 /* Chosen against groups of photos made with a whole data set's statistics: of fifty photos, 0.4 finds six to seven twins in
  * ten, 0.6 not two. Features that tell few classes apart put all of a class above it: then a stricter one. */
 static const double twin_cosines[] = {0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98};
-enum { TWIN_COSINES = sizeof twin_cosines / sizeof *twin_cosines, TWINS_ALLOWED = 8, FEW = 20 };
+enum { TWIN_COSINES = sizeof twin_cosines / sizeof *twin_cosines, TWINS_ALLOWED = 8 };
 
 static int by_content(const void *a, const void *b) {
     const exn_sample *x = a, *y = b;
@@ -72,7 +72,7 @@ static size_t connect(size_t *group, size_t *size, const exn_f32_vector *vector,
     for (size_t i = 0; i < count; i++) {
         group[i] = i;
         for (size_t j = 0; j < i; j++) {
-            if (differ(&samples[i], &samples[j])) continue;
+            if (samples && differ(&samples[i], &samples[j])) continue;
             if ((double)vector->dot(features, rows + i * features, rows + j * features) <= cosine) continue;
             const size_t a = root_of(group, i), b = root_of(group, j);
             group[a < b ? b : a] = a < b ? a : b;
@@ -87,6 +87,11 @@ static size_t connect(size_t *group, size_t *size, const exn_f32_vector *vector,
     return largest;
 }
 
+/* Standardising over few rows pushes all of them apart. */
+static size_t first_cosine(size_t count) {
+    return count < 20 ? 0 : count < 75 ? 1 : count < 200 ? 2 : 3;
+}
+
 exn_status exn_samples_group(size_t *group, exn_context *ctx, const exn_f32_vector *vector, const exn_sample *samples,
                              float *rows, size_t count, size_t features) {
     if (!features) return exn_fail(ctx, EXN_E_INVALID, "samples without features");
@@ -95,7 +100,7 @@ exn_status exn_samples_group(size_t *group, exn_context *ctx, const exn_f32_vect
     standardise_rows(vector, rows, count, features);
     const size_t allowed = count / 10 > TWINS_ALLOWED ? count / 10 : TWINS_ALLOWED;
     size_t largest = SIZE_MAX;
-    for (size_t i = count < FEW ? 0 : 1; i < TWIN_COSINES && largest > allowed; i++)
+    for (size_t i = first_cosine(count); i < TWIN_COSINES && largest > allowed; i++)
         largest = connect(group, size, vector, samples, rows, count, features, twin_cosines[i]);
     for (size_t i = 0; i < count && largest > allowed; i++) group[i] = i;
     exn_free(ctx, size);

@@ -20,11 +20,11 @@ typedef struct exn_sample {
 size_t exn_samples_settle(exn_sample *samples, size_t count);
 /* How many folds this many samples are judged by: 0 (one sample cannot be judged), 2, 3 or 5. */
 size_t exn_fold_count(size_t samples);
-/* Near twins: samples that do not differ in their labels and whose features (count rows of `features`, overwritten) have a cosine
- * above 0.4 once standardised over the rows (0.3 below twenty samples, which standardising pushes farther apart), and what they
- * connect. group[i] is the least index of i's group. Where that makes a group of more than a tenth of the samples (and more than
- * eight), it is a class rather than twins, and a fold that held all of it would judge exits on what they never saw: then 0.5,
- * 0.6 ... 0.98, and at last no groups. */
+/* Near twins: samples that do not differ in their labels (samples NULL: nobody knows any) and whose features (count rows of
+ * `features`, overwritten) have a cosine above 0.6 once standardised over the rows, and what they connect; above 0.5, 0.4, 0.3
+ * below 200, 75, 20 rows, which standardising pushes farther apart. group[i] is the least index of i's group. Where that makes a
+ * group of more than a tenth of the samples (and more than eight), it is a class rather than twins, and a fold that held all of
+ * it would judge exits on what they never saw: then a tenth more, up to 0.98, and at last no groups. */
 exn_status exn_samples_group(size_t *group, exn_context *ctx, const exn_f32_vector *vector, const exn_sample *samples,
                              float *rows, size_t count, size_t features);
 /* fold[i] < folds (0 where there are none): twins share a fold, each class is spread as evenly as that allows;

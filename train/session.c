@@ -59,13 +59,13 @@ static exn_status divide(exn_session *s) {
 exn_status exn_session_start_head(exn_head *out, const exn_session *s, size_t exit) {
     const exn_profile *profile = s->trainer->profile;
     const exn_exit *e = &profile->exits[exit];
+    if (e->general.kind != EXN_HEAD_AUTO) return exn_head_copy(out, s->ctx, &e->general);
     if (e->head.kind == EXN_HEAD_CLASSIFIER) {
         EXN_TRY(exn_head_from_classifier(out, s->ctx, profile->model->graph));
         out->h = e->head.h;
         out->w = e->head.w;
         return EXN_OK;
     }
-    if (e->general.kind != EXN_HEAD_AUTO) return exn_head_copy(out, s->ctx, &e->general);
     EXN_TRY(exn_head_copy(out, s->ctx, &e->head));
     exn_head_reset(out, s->trainer->seed, exit);
     return EXN_OK;
