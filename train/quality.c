@@ -47,8 +47,10 @@ size_t exn_count_right(const exn_judged *judged) {
     return right;
 }
 
-static const float temperatures[] = {0.4f,  0.5f, 0.6f, 0.7f, 0.8f, 0.9f,  1.0f, 1.1f,
-                                     1.25f, 1.4f, 1.6f, 1.8f, 2.0f, 2.25f, 2.5f};
+/* The last ones only compare: a head that is surely wrong has to be allowed to be unsure. */
+static const float temperatures[] = {0.4f, 0.5f, 0.6f, 0.7f,  0.8f, 0.9f, 1.0f, 1.1f, 1.25f, 1.4f,
+                                     1.6f, 1.8f, 2.0f, 2.25f, 2.5f, 3.0f, 4.0f, 6.0f, 12.0f, 30.0f};
+enum { COMPARED = sizeof temperatures / sizeof *temperatures, FITTED = COMPARED - 5 };
 
 static double loss_of(const exn_judged *judged, const exn_f32_vector *vector, size_t row, float temperature,
                       float *scratch) {
@@ -68,11 +70,12 @@ double exn_mean_nll(const exn_judged *judged, const exn_f32_vector *vector, floa
     return count ? sum / (double)count : (double)NAN;
 }
 
-/* Of the grid; `otherwise` without labels. */
-static float best_temperature(const exn_judged *judged, const exn_f32_vector *vector, float otherwise, float *scratch) {
+/* Of the first `among` of the grid; `otherwise` without labels. */
+static float best_temperature(const exn_judged *judged, const exn_f32_vector *vector, size_t among, float otherwise,
+                              float *scratch) {
     float best = otherwise;
     double least = INFINITY;
-    for (size_t i = 0; i < sizeof temperatures / sizeof *temperatures; i++) {
+    for (size_t i = 0; i < among; i++) {
         const double nll = exn_mean_nll(judged, vector, temperatures[i], scratch);
         if (!(nll < least)) continue;
         least = nll;
@@ -82,12 +85,12 @@ static float best_temperature(const exn_judged *judged, const exn_f32_vector *ve
 }
 
 void exn_best_losses(double *loss, const exn_judged *judged, const exn_f32_vector *vector, float *scratch) {
-    const float temperature = best_temperature(judged, vector, 1.0f, scratch);
+    const float temperature = best_temperature(judged, vector, COMPARED, 1.0f, scratch);
     for (size_t r = 0; r < judged->rows; r++)
         if (judged->label[r] != EXN_UNLABELLED) *loss++ = loss_of(judged, vector, r, temperature, scratch);
 }
 
 float exn_fit_temperature(const exn_judged *judged, const exn_f32_vector *vector, float prior, float *scratch) {
     if (!exn_count_labelled(judged)) return prior;
-    return sqrtf(best_temperature(judged, vector, prior, scratch) * prior);
+    return sqrtf(best_temperature(judged, vector, FITTED, prior, scratch) * prior);
 }
