@@ -5,7 +5,7 @@
 #ifndef EXN_TRAIN_NORMALISE_H
 #define EXN_TRAIN_NORMALISE_H
 
-#include "exeunt/exeunt.h"
+#include "core/context.h"
 
 /* The network's input over photos: sums of each photo's means of x and x^2, so that every photo counts alike. */
 typedef struct exn_pixels {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Class frequencies: counted from labels, estimated from answers, and not believed where they say little. */
+#include "arch/select.h"
 #include "core/rng.h"
-#include "exeunt/kernels.h"
 #include "tests/unit/unit.h"
 #include "train/prior.h"
 
