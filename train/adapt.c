@@ -46,7 +46,7 @@ enum {
 /* More belief than this in classes that labels do not show, and half of what Good and Turing leave them, is error; less is where
  * they leave them hardly anything. */
 #define BELIEF_LEAST 0.2
-#define CLEAR_LEAST 0.05
+#define CLEAR_LEAST 0.03
 
 struct exn_adapt {
     exn_session *session;
