@@ -96,23 +96,35 @@ EXN_INLINE void exn_tile_ask(const float *next, const size_t v) {
         __builtin_prefetch((const char *)next + line, 0, 2);
 }
 
-/* The whole micro-kernel for m rows of v vectors, n > (v - 1) * EXN_VEC_LANES; m, v and whole are constants. */
-EXN_INLINE void exn_tile_run(EXN_TILE_PARAMETERS, const size_t m, const size_t v, const bool whole) {
-    const exn_tile_edge edge = {whole, exn_vec_cut_below(n - (v - 1) * EXN_VEC_LANES)};
-    const float *ask = e->ask ? e->ask : b;
-    exn_tile acc;
-    exn_tile_start(acc, c, c_row, e, m, v, edge);
+/* The chains over all segments; asks, a constant: with hints. */
+EXN_INLINE void exn_tile_chains(exn_tile acc, size_t k, size_t segments, const float *a, ptrdiff_t a_row,
+                                ptrdiff_t a_col, ptrdiff_t a_segment, const float *b, ptrdiff_t b_row, const float *ask,
+                                const bool asks, const size_t m, const size_t v, exn_tile_edge edge) {
     for (size_t s = 0; s < segments; s++) {
         const float *x = a + (ptrdiff_t)s * a_segment;
         for (size_t p = k; p > 0; p--) {
-            if (m > 1) exn_tile_ask(ask, v); /* one row alone reads B but once, as fast as memory gives it */
+            if (asks) {
+                exn_tile_ask(ask, v);
+                ask += v * EXN_VEC_LANES;
+            }
             exn_tile_step(acc, x, a_row, b, m, v, edge);
             x += a_col;
             b += b_row;
-            ask += v * EXN_VEC_LANES;
             EXN_FORGET(b); /* else its last value is computed early, and kept */
         }
     }
+}
+
+/* The whole micro-kernel for m rows of v vectors, n > (v - 1) * EXN_VEC_LANES; m, v and whole are constants. A single row
+ * asks for nothing: it reads B but once, as fast as memory gives it. */
+EXN_INLINE void exn_tile_run(EXN_TILE_PARAMETERS, const size_t m, const size_t v, const bool whole) {
+    const exn_tile_edge edge = {whole, exn_vec_cut_below(n - (v - 1) * EXN_VEC_LANES)};
+    exn_tile acc;
+    exn_tile_start(acc, c, c_row, e, m, v, edge);
+    if (m > 1 && e->ask)
+        exn_tile_chains(acc, k, segments, a, a_row, a_col, a_segment, b, b_row, e->ask, true, m, v, edge);
+    else
+        exn_tile_chains(acc, k, segments, a, a_row, a_col, a_segment, b, b_row, NULL, false, m, v, edge);
     exn_tile_finish(acc, c, c_row, e, m, v, edge);
 }
 
