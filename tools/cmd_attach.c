@@ -26,14 +26,17 @@ static exn_status read_preprocess(exn_preprocess *out, exn_tool *tool, const exn
     return EXN_OK;
 }
 
-static exn_status create(exn_profile **out, exn_tool *tool, const exn_model *model) {
-    exn_profile_options options = {.struct_size = sizeof options};
+/* Exits stand where this device's milliseconds say, unless the costs are to be counted. */
+static exn_status create(exn_profile **out, exn_tool *tool, const exn_model *model, bool pretrain) {
+    const char *costs = exn_args_text(tool->args, "costs");
+    exn_profile_options options = {.struct_size = sizeof options, .measured = costs == NULL};
     EXN_TRY(read_preprocess(&options.preprocess, tool, model));
     size_t seed = 1;
     if (!exn_args_count(&seed, tool->args, "seed", 1, SIZE_MAX)) return EXN_E_INVALID;
     options.seed = seed;
     exn_placement placement = {0};
     EXN_TRY(exn_placement_read(&placement, &options, tool));
+    if (pretrain && options.head == EXN_HEAD_AUTO) options.head = EXN_HEAD_CONV; /* what is tried starts as that */
     char **classes = NULL;
     size_t count = 0;
     const char *file = exn_args_text(tool->args, "classes");
@@ -117,7 +120,7 @@ static exn_status run(exn_tool *tool) {
     exn_profile *profile = NULL;
     exn_pretrained pretrained;
     EXN_TRY(exn_model_open(&model, tool->ctx, tool->args->operands[0], NULL));
-    exn_status status = create(&profile, tool, model);
+    exn_status status = create(&profile, tool, model, pretrain);
     if (status == EXN_OK && pretrain) status = exn_pretrain_profile(&pretrained, tool, profile, path);
     if (status == EXN_OK) status = exn_profile_save(profile, path);
     if (status == EXN_OK) status = print_result(tool, profile, path, pretrain ? &pretrained : NULL);
@@ -135,6 +138,7 @@ static const exn_option options[] = {
     {"std", "D", "then divided by: one number or R,G,B (default 255)", 0},
     {"order", "ORDER", "rgb, bgr or gray (default: rgb, gray for one channel)", 0},
     {"seed", "N", "what everything random follows from (default 1)", 0},
+    {"costs", "FILE|macs", "cost of exits instead of measured milliseconds: the profile becomes reproducible", 0},
     EXN_PRETRAIN_OPTIONS,
     EXN_COMMON_OPTIONS};
 

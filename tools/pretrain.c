@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -151,6 +152,9 @@ static exn_status create(teaching *t, const char *cache) {
         !exn_args_count(&options.epochs, args, "epochs", 1, 10000))
         return EXN_E_INVALID;
     options.refit = exn_args_text(args, "refit") != NULL;
+    options.costs = exn_args_text(args, "costs");
+    options.choose_heads = exn_args_text(args, "head") == NULL || !strcmp(exn_args_text(args, "head"), "auto");
+    options.prune = exn_args_text(args, "at") == NULL; /* who names taps means them */
     return exn_pretrainer_create(&t->pretrainer, t->profile, &options);
 }
 

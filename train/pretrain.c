@@ -18,6 +18,14 @@ void exn_pretrainer_destroy(exn_pretrainer *pretrainer) {
     exn_free(ctx, pretrainer);
 }
 
+/* Kinds are tried on the features that the profile's heads have cached. */
+static exn_status check_choice(const exn_pretrainer *p) {
+    for (size_t e = 0; e + 1 < p->exits; e++)
+        if (p->choose_heads && !exn_head_stages(p->profile->exits[e].head.kind))
+            return exn_fail(p->ctx, EXN_E_INVALID, "choosing heads: attach them as conv first, exit %zu is not", e);
+    return EXN_OK;
+}
+
 exn_status exn_pretrainer_create(exn_pretrainer **out, exn_profile *profile, const exn_pretrainer_options *options) {
     exn_pretrainer_options filled;
     if (!profile) return EXN_E_INVALID;
@@ -34,11 +42,14 @@ exn_status exn_pretrainer_create(exn_pretrainer **out, exn_profile *profile, con
                              .epochs = filled.epochs ? filled.epochs : EPOCHS,
                              .refit = filled.refit,
                              .single_view = filled.single_view,
+                             .choose_heads = filled.choose_heads,
+                             .prune = filled.prune,
                              .exits = profile->exit_count,
                              .classes = profile->class_count};
     const exn_trainer_options inner = {
-        .struct_size = sizeof inner, .cache_path = filled.cache_path, .costs = "macs", .seed = made->seed};
-    const exn_status status = exn_trainer_create(&made->trainer, profile, &inner);
+        .struct_size = sizeof inner, .cache_path = filled.cache_path, .costs = filled.costs, .seed = made->seed};
+    exn_status status = check_choice(made);
+    if (status == EXN_OK) status = exn_trainer_create(&made->trainer, profile, &inner);
     if (status == EXN_OK)
         *out = made;
     else
@@ -68,8 +79,13 @@ static exn_status check_group(const exn_pretrainer *p, size_t group) {
     return exn_fail(p->ctx, EXN_E_INVALID, "general data: either every sample has a group or none has");
 }
 
+static exn_status check_spent(const exn_pretrainer *p) {
+    return p->spent ? exn_fail(p->ctx, EXN_E_INVALID, "this pretrainer has run: make another") : EXN_OK;
+}
+
 /* Room for one more, and nothing of a run that was made of fewer. */
 static exn_status prepare(exn_pretrainer *p, int64_t label, size_t group) {
+    EXN_TRY(check_spent(p));
     EXN_TRY(check_label(p, label));
     EXN_TRY(check_group(p, group));
     exn_pretrain_end(p);
@@ -124,6 +140,7 @@ static bool may_go_on(const exn_pretrainer *p, exn_progress_fn *progress, void *
 
 exn_status exn_pretrainer_run(exn_pretrainer *p, exn_progress_fn *progress, void *user) {
     if (!p) return EXN_E_INVALID;
+    EXN_TRY(check_spent(p));
     const double start = exn_now() - p->used_s;
     bool finished = false;
     exn_status status = p->begun ? EXN_OK : exn_pretrain_begin(p);

@@ -5,11 +5,16 @@
  * from the deepest up, one fit with all photos; then the same for each fold without its photos. The last exit is fitted on all
  * only where asked for (refit); its folds tell how sure a classifier may be of photos that it was not fitted to.
  *
+ * Before all that, where heads are to be chosen: trials of each kind without the first fold, half as long.
+ *
  * What stays until exn_pretrainer_destroy, for replaying personalisation on general people: photo, fold_head, held_out. */
 #ifndef EXN_TRAIN_PRETRAIN_H
 #define EXN_TRAIN_PRETRAIN_H
 
 #include "train/trainer.h"
+
+#define EXN_TRIALS 2u
+extern const exn_head_kind exn_trial_kinds[EXN_TRIALS];
 
 typedef struct exn_general_photo {
     exn_content content;
@@ -28,17 +33,20 @@ struct exn_pretrainer {
     double time_budget_s, used_s;
     uint64_t seed;
     size_t epochs;
-    bool refit, single_view;
+    bool refit, single_view, choose_heads, prune;
+    bool spent;               /* a run ended: its result is in the profile, whose exits may be fewer now */
     exn_general_photo *photo; /* ascending content once settled, without duplicates */
     size_t photo_count, photo_capacity;
     size_t exits, classes, folds;
     exn_head *general;   /* [exits]: trained on all; kind AUTO where not done */
     exn_head *fold_head; /* [folds][exits]: trained without the fold's photos; kind AUTO where not done */
     float *held_out;     /* [exits][photos][classes]: logits of clean views by the fold that had not seen them */
+    exn_head_kind *kind; /* [exits]: of its head */
+    double *trial;       /* [exits][EXN_TRIALS]: share of the first fold that a trial was right on */
     /* The jobs under way; NULL and zero between runs. */
-    size_t *record;       /* [samples]: of all views of the job's photos */
-    float *target, *soft; /* [samples][classes] */
-    size_t job, jobs;     /* jobs: (folds + 1) * exits */
+    size_t *record;           /* [samples]: of all views of the job's photos */
+    float *target, *soft;     /* [samples][classes] */
+    size_t job, jobs, trials; /* jobs: trials + (folds + 1) * exits */
     exn_fit *fit;
     exn_head work;
     size_t steps_done, steps_total;
@@ -51,6 +59,10 @@ exn_status exn_pretrain_begin(exn_pretrainer *pretrainer);
 exn_status exn_pretrain_step(bool *finished, exn_pretrainer *pretrainer);
 /* What a run holds beside photos and heads. */
 void exn_pretrain_end(exn_pretrainer *pretrainer);
+/* The part of it that only training needs. */
+void exn_pretrain_end_training(exn_pretrainer *pretrainer);
+/* Kinds from the trials and from what heads cost by the trainer's cost table. */
+exn_status exn_pretrain_choose(exn_pretrainer *pretrainer);
 /* Temperatures and figures from held_out, and heads and all into the profile. */
 exn_status exn_pretrain_finish(exn_pretrainer *pretrainer);
 

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The order of work of pretraining: settle, divide, fit, listen to what was held out, and fill in the profile. */
+ * The order of work of pretraining: settle, divide, try kinds of heads, fit, listen to what was held out. */
 #include "train/pretrain.h"
 
 #include "train/fresh.h"
 #include "train/quality.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,10 +13,6 @@
 #define SOFT_SHARE 0.7
 #define SOFT_TEMPERATURE 2.0f
 #define REFIT_EPOCHS 20u
-#define DECISION_BYTES 200u
-#define TEMPERATURE_LEAST 0.3f
-#define TEMPERATURE_STEP 1.05f
-#define TEMPERATURE_STEPS 48u /* up to 3.1 */
 
 /* ---- settling ---- */
 
@@ -82,14 +76,16 @@ static exn_status divide(exn_pretrainer *p) {
 
 /* ---- jobs ---- */
 
-static size_t exit_of(const exn_pretrainer *p) {
-    return p->exits - 1 - p->job % p->exits;
-}
+typedef struct job {
+    size_t exit, fold; /* fold: the one left out; p->folds: none */
+    size_t trial;      /* index in exn_trial_kinds; EXN_TRIALS: no trial */
+} job;
 
-/* The fold left out; p->folds: none. */
-static size_t fold_of(const exn_pretrainer *p) {
-    const size_t round = p->job / p->exits;
-    return round == 0 ? p->folds : round - 1;
+static job current_job(const exn_pretrainer *p) {
+    if (p->job < p->trials)
+        return (job){.exit = p->exits - 2 - p->job / EXN_TRIALS, .fold = 0, .trial = p->job % EXN_TRIALS};
+    const size_t at = p->job - p->trials, round = at / p->exits;
+    return (job){.exit = p->exits - 1 - at % p->exits, .fold = round == 0 ? p->folds : round - 1, .trial = EXN_TRIALS};
 }
 
 static size_t count_samples(const exn_pretrainer *p, size_t fold) {
@@ -100,14 +96,15 @@ static size_t count_samples(const exn_pretrainer *p, size_t fold) {
 }
 
 /* A classifier that is not refitted only takes on the general statistics. */
-static bool is_trained(const exn_pretrainer *p, size_t exit, size_t fold) {
-    return exit + 1 < p->exits || fold < p->folds || p->refit;
+static bool is_trained(const exn_pretrainer *p, const job *j) {
+    return j->exit + 1 < p->exits || j->fold < p->folds || p->refit;
 }
 
-static size_t job_steps(const exn_pretrainer *p, size_t exit, size_t fold) {
-    const size_t samples = count_samples(p, fold), epochs = exit + 1 == p->exits ? REFIT_EPOCHS : p->epochs;
-    if (!is_trained(p, exit, fold) || samples == 0) return 0;
-    return epochs * ((samples + BATCH - 1) / BATCH);
+static size_t job_steps(const exn_pretrainer *p, const job *j) {
+    const bool last = j->exit + 1 == p->exits, trial = j->trial < EXN_TRIALS;
+    const size_t samples = count_samples(p, j->fold), epochs = last ? REFIT_EPOCHS : p->epochs;
+    if (!is_trained(p, j) || samples == 0) return 0;
+    return (trial ? (epochs + 1) / 2 : epochs) * ((samples + BATCH - 1) / BATCH);
 }
 
 static exn_status allocate(exn_pretrainer *p) {
@@ -116,10 +113,13 @@ static exn_status allocate(exn_pretrainer *p) {
     p->general = exn_calloc(ctx, p->exits, sizeof *p->general);
     p->fold_head = exn_calloc(ctx, p->folds * p->exits, sizeof *p->fold_head);
     p->held_out = exn_calloc(ctx, p->photo_count * p->classes, p->exits * sizeof *p->held_out);
+    p->kind = exn_calloc(ctx, p->exits, sizeof *p->kind);
+    p->trial = exn_calloc(ctx, p->exits, EXN_TRIALS * sizeof *p->trial);
     p->record = exn_calloc(ctx, samples, sizeof *p->record);
     p->target = exn_calloc(ctx, samples, p->classes * sizeof *p->target);
     p->soft = exn_calloc(ctx, samples, p->classes * sizeof *p->soft);
-    return p->general && p->fold_head && p->held_out && p->record && p->target && p->soft ? EXN_OK : EXN_E_NOMEM;
+    const bool heads = p->general && p->fold_head && p->held_out && p->kind && p->trial;
+    return heads && p->record && p->target && p->soft ? EXN_OK : EXN_E_NOMEM;
 }
 
 exn_status exn_pretrain_begin(exn_pretrainer *p) {
@@ -128,9 +128,14 @@ exn_status exn_pretrain_begin(exn_pretrainer *p) {
     p->folds = exn_fold_count(p->photo_count);
     EXN_TRY(divide(p));
     EXN_TRY(allocate(p));
-    p->jobs = (p->folds + 1) * p->exits;
-    for (size_t f = 0; f <= p->folds; f++)
-        for (size_t e = 0; e < p->exits; e++) p->steps_total += job_steps(p, e, f);
+    for (size_t e = 0; e < p->exits; e++) p->kind[e] = p->profile->exits[e].head.kind;
+    p->trials = p->choose_heads && p->folds ? (p->exits - 1) * EXN_TRIALS : 0;
+    p->jobs = p->trials + (p->folds + 1) * p->exits;
+    for (p->job = 0; p->job < p->jobs; p->job++) {
+        const job j = current_job(p);
+        p->steps_total += job_steps(p, &j);
+    }
+    p->job = 0;
     p->begun = true;
     return EXN_OK;
 }
@@ -140,7 +145,7 @@ static void free_heads(exn_context *ctx, exn_head *heads, size_t count) {
     exn_free(ctx, heads);
 }
 
-static void end_training(exn_pretrainer *p) {
+void exn_pretrain_end_training(exn_pretrainer *p) {
     exn_fit_destroy(p->fit);
     exn_head_free(&p->work, p->ctx);
     exn_free(p->ctx, p->record);
@@ -153,13 +158,17 @@ static void end_training(exn_pretrainer *p) {
 }
 
 void exn_pretrain_end(exn_pretrainer *p) {
-    end_training(p);
+    exn_pretrain_end_training(p);
     free_heads(p->ctx, p->general, p->exits);
     free_heads(p->ctx, p->fold_head, p->folds * p->exits);
     exn_free(p->ctx, p->held_out);
+    exn_free(p->ctx, p->kind);
+    exn_free(p->ctx, p->trial);
     p->general = p->fold_head = NULL;
     p->held_out = NULL;
-    p->job = p->jobs = p->steps_done = p->steps_total = 0;
+    p->kind = NULL;
+    p->trial = NULL;
+    p->job = p->jobs = p->trials = p->steps_done = p->steps_total = 0;
 }
 
 /* ---- one fit ---- */
@@ -187,12 +196,11 @@ static exn_status gather(size_t *count, const exn_pretrainer *p, size_t fold) {
     return EXN_OK;
 }
 
-static exn_fit_options fit_options(const exn_pretrainer *p, size_t exit, size_t fold) {
-    const bool last = exit + 1 == p->exits;
+static exn_fit_options fit_options(const exn_pretrainer *p, const job *j) {
     exn_fit_options options = {.schedule = EXN_SCHEDULE_ONE_CYCLE,
                                .rate = 3e-3,
                                .decay = 0.02,
-                               .steps = job_steps(p, exit, fold),
+                               .steps = job_steps(p, j),
                                .batch = BATCH,
                                .temperature = 1.0f,
                                .soft_share = SOFT_SHARE,
@@ -200,60 +208,64 @@ static exn_fit_options fit_options(const exn_pretrainer *p, size_t exit, size_t 
                                .dropout = 0.2f,
                                .flip = true,
                                .seed = p->seed,
-                               .stream = p->job};
-    if (last) { /* from labels alone: it is what the others learn from */
+                               .stream = j->fold * p->exits + j->exit};
+    if (j->exit + 1 == p->exits) { /* from labels alone: it is what the others learn from */
         options.rate = 1e-3;
         options.decay = 0.1;
         options.soft_share = 0;
         options.dropout = 0;
     }
-    if (!is_trained(p, exit, fold)) options.steps = 1; /* that is not taken */
+    if (!is_trained(p, j)) options.steps = 1; /* that is not taken */
     return options;
 }
 
 /* A classifier starts as the network's own only where it stays that. */
-static exn_status start_head(exn_head *out, const exn_pretrainer *p, size_t exit, size_t fold) {
-    const exn_head *like = &p->profile->exits[exit].head;
-    if (!is_trained(p, exit, fold)) {
+static exn_status start_head(exn_head *out, const exn_pretrainer *p, const job *j) {
+    const exn_head *like = &p->profile->exits[j->exit].head;
+    if (!is_trained(p, j)) {
         EXN_TRY(exn_head_from_classifier(out, p->ctx, p->profile->model->graph));
         out->h = like->h;
         out->w = like->w;
         return EXN_OK;
     }
-    exn_head head = {.kind = like->kind, .c = like->c, .h = like->h, .w = like->w, .classes = like->classes};
+    exn_head head = {.kind = j->trial < EXN_TRIALS ? exn_trial_kinds[j->trial] : p->kind[j->exit],
+                     .c = like->c,
+                     .h = like->h,
+                     .w = like->w,
+                     .classes = like->classes};
     EXN_TRY(exn_head_allocate(&head, p->ctx));
-    if (like->kind != EXN_HEAD_CLASSIFIER) exn_head_reset(&head, p->seed, exit);
+    if (head.kind != EXN_HEAD_CLASSIFIER) exn_head_reset(&head, p->seed, j->exit);
     *out = head;
     return EXN_OK;
 }
 
-static exn_status begin_job(exn_pretrainer *p, size_t exit, size_t fold) {
+static exn_status begin_job(exn_pretrainer *p, const job *j) {
     const exn_trainer *t = p->trainer;
     size_t count;
-    EXN_TRY(gather(&count, p, fold));
-    EXN_TRY(start_head(&p->work, p, exit, fold));
+    EXN_TRY(gather(&count, p, j->fold));
+    EXN_TRY(start_head(&p->work, p, j));
     if (!count) return EXN_OK;
-    const exn_fit_options options = fit_options(p, exit, fold);
+    const exn_fit_options options = fit_options(p, j);
     const exn_fit_samples samples = {.cache = t->cache,
                                      .record = p->record,
                                      .count = count,
-                                     .first = t->first[exit],
+                                     .first = t->first[j->exit],
                                      .target = p->target,
                                      .soft = p->soft};
     return exn_fit_create(&p->fit, p->ctx, t->kernels, t->pool, &p->work, &samples, &options);
 }
 
 /* What this job's head says about the photos that it has not seen. */
-static exn_status listen(exn_pretrainer *p, size_t exit, size_t fold) {
+static exn_status listen(exn_pretrainer *p, const job *j) {
     const exn_trainer *t = p->trainer;
     size_t count = 0;
     for (size_t i = 0; i < p->photo_count; i++)
-        if (p->photo[i].fold == fold) p->record[count++] = p->photo[i].record;
+        if (p->photo[i].fold == j->fold) p->record[count++] = p->photo[i].record;
     float *said = p->target; /* no longer needed */
-    EXN_TRY(exn_predict(said, p->ctx, t->kernels, &p->work, t->cache, t->first[exit], p->record, count));
+    EXN_TRY(exn_predict(said, p->ctx, t->kernels, &p->work, t->cache, t->first[j->exit], p->record, count));
     for (size_t i = 0; i < p->photo_count; i++) {
-        if (p->photo[i].fold != fold) continue;
-        memcpy(p->held_out + (exit * p->photo_count + i) * p->classes, said, p->classes * sizeof *said);
+        if (p->photo[i].fold != j->fold) continue;
+        memcpy(p->held_out + (j->exit * p->photo_count + i) * p->classes, said, p->classes * sizeof *said);
         said += p->classes;
     }
     return EXN_OK;
@@ -264,159 +276,70 @@ static void close_fit(exn_pretrainer *p) {
     p->fit = NULL;
 }
 
-/* The last exit's general head keeps the general statistics: personal training works on features standardised by them. */
-static exn_status keep_head(exn_pretrainer *p, size_t exit, size_t fold) {
-    exn_head *kept = fold < p->folds ? &p->fold_head[fold * p->exits + exit] : &p->general[exit];
-    if (exit + 1 == p->exits) EXN_TRY(exn_head_copy(kept, p->ctx, &p->work));
+static void free_work(exn_pretrainer *p) {
+    exn_head_free(&p->work, p->ctx);
+    p->work = (exn_head){0};
+}
+
+static double held_out_accuracy(const exn_pretrainer *p, const job *j) {
+    size_t right = 0, count = 0;
+    for (size_t i = 0; i < p->photo_count; i++) {
+        if (p->photo[i].fold != j->fold) continue;
+        const float *said = p->held_out + (j->exit * p->photo_count + i) * p->classes;
+        right += (int64_t)exn_best_class(said, p->classes) == p->photo[i].label;
+        count++;
+    }
+    return count ? (double)right / (double)count : 0.0;
+}
+
+static exn_status next_job(exn_pretrainer *p) {
+    p->job++;
+    return p->job == p->trials && p->trials ? exn_pretrain_choose(p) : EXN_OK;
+}
+
+static exn_status end_trial(exn_pretrainer *p, const job *j) {
     exn_fit_finish(p->fit);
     close_fit(p);
-    if (fold < p->folds) EXN_TRY(listen(p, exit, fold));
-    if (exit + 1 == p->exits) {
-        exn_head_free(&p->work, p->ctx);
+    EXN_TRY(listen(p, j));
+    p->trial[j->exit * EXN_TRIALS + j->trial] = held_out_accuracy(p, j);
+    free_work(p);
+    return next_job(p);
+}
+
+/* The last exit's general head keeps the general statistics: personal training works on features standardised by them. */
+static exn_status keep_head(exn_pretrainer *p, const job *j) {
+    const bool last = j->exit + 1 == p->exits, fold = j->fold < p->folds;
+    exn_head *kept = fold ? &p->fold_head[j->fold * p->exits + j->exit] : &p->general[j->exit];
+    if (last) EXN_TRY(exn_head_copy(kept, p->ctx, &p->work));
+    exn_fit_finish(p->fit);
+    close_fit(p);
+    if (fold) EXN_TRY(listen(p, j));
+    if (last) {
+        free_work(p);
     } else {
         *kept = p->work;
         p->work = (exn_head){0};
     }
-    p->job++;
-    return EXN_OK;
+    return next_job(p);
 }
 
 /* Without samples there is nothing to train; a fit that diverged leaves its exit as it was. */
-static void skip_job(exn_pretrainer *p) {
+static exn_status skip_job(exn_pretrainer *p) {
     close_fit(p);
-    exn_head_free(&p->work, p->ctx);
-    p->work = (exn_head){0};
-    p->job++;
+    free_work(p);
+    return next_job(p);
 }
 
 exn_status exn_pretrain_step(bool *finished, exn_pretrainer *p) {
-    const size_t exit = exit_of(p), fold = fold_of(p);
     *finished = p->job == p->jobs;
     if (*finished) return EXN_OK;
-    if (!p->fit) EXN_TRY(begin_job(p, exit, fold));
-    if (!p->fit) {
-        skip_job(p);
-        return EXN_OK;
-    }
-    if (!is_trained(p, exit, fold)) return keep_head(p, exit, fold);
+    const job j = current_job(p);
+    if (!p->fit) EXN_TRY(begin_job(p, &j));
+    if (!p->fit) return skip_job(p);
+    if (!is_trained(p, &j)) return keep_head(p, &j);
     const exn_status status = exn_fit_step(p->fit);
     p->steps_done++;
-    if (status == EXN_E_INVALID) {
-        skip_job(p);
-        return EXN_OK;
-    }
-    if (status != EXN_OK) return status;
-    return exn_fit_done(p->fit) ? keep_head(p, exit, fold) : EXN_OK;
-}
-
-/* ---- the profile ---- */
-
-/* Photos are many: nothing is drawn to a prior. */
-static float fit_temperature(const exn_judged *judged, const exn_f32_vector *vector, float *scratch) {
-    float best = 1.0f, temperature = TEMPERATURE_LEAST;
-    double least = INFINITY;
-    for (size_t i = 0; i < TEMPERATURE_STEPS; i++, temperature *= TEMPERATURE_STEP) {
-        const double nll = exn_mean_nll(judged, vector, temperature, scratch);
-        if (!(nll < least)) continue;
-        least = nll;
-        best = temperature;
-    }
-    return best;
-}
-
-/* Figures of an exit whose every fold is done; NaN otherwise. */
-static void judge(exn_exit *e, const exn_pretrainer *p, size_t exit, const int64_t *label, float *scratch) {
-    const exn_f32_vector *vector = &p->trainer->kernels->f32_vector;
-    const exn_judged judged = {.logits = p->held_out + exit * p->photo_count * p->classes,
-                               .label = label,
-                               .rows = p->photo_count,
-                               .classes = p->classes};
-    bool whole = p->folds > 0;
-    for (size_t f = 0; f < p->folds; f++) whole = whole && p->fold_head[f * p->exits + exit].kind != EXN_HEAD_AUTO;
-    e->general_temperature = whole ? fit_temperature(&judged, vector, scratch) : NAN;
-    e->general_nll = whole ? exn_mean_nll(&judged, vector, e->general_temperature, scratch) : (double)NAN;
-    e->general_accuracy = whole ? (double)exn_count_right(&judged) / (double)p->photo_count : (double)NAN;
-}
-
-static exn_status describe(char **out, const exn_pretrainer *p, const exn_exit *e, const exn_head *general, bool last) {
-    char text[DECISION_BYTES];
-    const char *what = last ? (p->refit ? "the network's own classifier, fitted anew to general data"
-                                        : "the network's own last layer, untouched")
-                            : "pretrained on general data, not used before a person's photos judge it";
-    if (general->kind == EXN_HEAD_AUTO)
-        snprintf(text, sizeof text, "not pretrained: the budget ended before, or training diverged");
-    else if (isnan(e->general_accuracy))
-        snprintf(text, sizeof text, "%s; %zu photos, not cross-fitted", what, p->photo_count);
-    else
-        snprintf(text, sizeof text, "%s; %.1f %% of %zu photos right, cross-fitted", what, 100.0 * e->general_accuracy,
-                 p->photo_count);
-    *out = exn_strdup(p->ctx, text);
-    return *out ? EXN_OK : EXN_E_NOMEM;
-}
-
-/* One exit as it shall be: made beside the profile, so that a failure leaves that as it was. */
-static exn_status make_exit(exn_exit *out, const exn_pretrainer *p, size_t exit, const int64_t *label, float *scratch) {
-    const exn_head *general = &p->general[exit];
-    const bool last = exit + 1 == p->exits, done = general->kind != EXN_HEAD_AUTO;
-    judge(out, p, exit, label, scratch);
-    EXN_TRY(describe(&out->decision, p, out, general, last));
-    if (!done) return EXN_OK;
-    EXN_TRY(exn_head_copy(&out->general, p->ctx, general));
-    if (last && !p->refit) return EXN_OK;
-    EXN_TRY(exn_head_copy(&out->head, p->ctx, general));
-    if (last) exn_head_set_norm(&out->head, NULL, NULL, true);
-    out->trained = true;
-    out->rule.temperature = isnan(out->general_temperature) ? 1.0f : out->general_temperature;
-    return EXN_OK;
-}
-
-static void take_head(exn_head *to, exn_head *from, exn_context *ctx) {
-    if (from->kind == EXN_HEAD_AUTO) return;
-    exn_head_free(to, ctx);
-    *to = *from;
-    *from = (exn_head){0};
-}
-
-static void take_exit(exn_exit *to, exn_exit *from, exn_context *ctx, bool last) {
-    take_head(&to->head, &from->head, ctx);
-    take_head(&to->general, &from->general, ctx);
-    exn_free(ctx, to->decision);
-    to->decision = from->decision;
-    from->decision = NULL;
-    to->general_temperature = from->general_temperature;
-    to->general_accuracy = from->general_accuracy;
-    to->general_nll = from->general_nll;
-    to->trained = from->trained;
-    to->rule = (exn_exit_rule){
-        .enabled = last, .temperature = from->trained ? from->rule.temperature : 1.0f, .threshold = 1.0f};
-    to->accuracy = to->nll = to->agreement = to->share = NAN;
-}
-
-static void free_exits(exn_exit *exits, size_t count, exn_context *ctx) {
-    for (size_t e = 0; exits && e < count; e++) {
-        exn_head_free(&exits[e].head, ctx);
-        exn_head_free(&exits[e].general, ctx);
-        exn_free(ctx, exits[e].decision);
-    }
-    exn_free(ctx, exits);
-}
-
-exn_status exn_pretrain_finish(exn_pretrainer *p) {
-    exn_context *ctx = p->ctx;
-    exn_exit *made = exn_calloc(ctx, p->exits, sizeof *made);
-    int64_t *label = exn_calloc(ctx, p->photo_count, sizeof *label);
-    float *scratch = exn_calloc(ctx, p->classes, sizeof *scratch);
-    exn_status status = made && label && scratch ? EXN_OK : EXN_E_NOMEM;
-    for (size_t i = 0; status == EXN_OK && i < p->photo_count; i++) label[i] = p->photo[i].label;
-    for (size_t e = 0; status == EXN_OK && e < p->exits; e++) status = make_exit(&made[e], p, e, label, scratch);
-    for (size_t e = 0; status == EXN_OK && e < p->exits; e++)
-        take_exit(&p->profile->exits[e], &made[e], ctx, e + 1 == p->exits);
-    if (status == EXN_OK) p->profile->pixels = (exn_pixels){0};
-    for (size_t i = 0; status == EXN_OK && i < p->photo_count; i++)
-        exn_pixels_merge(&p->profile->pixels, &p->photo[i].pixels);
-    free_exits(made, p->exits, ctx);
-    exn_free(ctx, label);
-    exn_free(ctx, scratch);
-    if (status == EXN_OK) end_training(p);
-    return status;
+    if (status == EXN_E_INVALID) return skip_job(p);
+    if (status != EXN_OK || !exn_fit_done(p->fit)) return status;
+    return j.trial < EXN_TRIALS ? end_trial(p, &j) : keep_head(p, &j);
 }

@@ -60,7 +60,7 @@ class Case(unittest.TestCase):
 
     def attach(self, *words, name="me.safetensors"):
         path = self.folder / name
-        self.works("attach", NETWORK, "-o", path, *words)
+        self.works("attach", NETWORK, "-o", path, "--costs", "macs", *words)
         return path
 
 

@@ -160,6 +160,33 @@ START_TEST(order_threads_sets_and_pauses_change_nothing) {
 }
 END_TEST
 
+/* Trials choose between the conv kinds, the same way again; what stays after pruning is better the deeper it is. */
+START_TEST(chooses_and_prunes) {
+    const exn_pretrainer_options options = {
+        .struct_size = sizeof options, .epochs = 2, .choose_heads = true, .prune = true, .costs = "macs"};
+    lesson l[2];
+    for (size_t i = 0; i < 2; i++) {
+        l[i] = begin(NULL, 1 + i, EXN_HEAD_CONV, &options);
+        unit_assert_ok(l[i].ctx, add(l[i].pretrainer, i, no_group));
+        unit_assert_ok(l[i].ctx, exn_pretrainer_run(l[i].pretrainer, NULL, NULL));
+        unit_assert_fails(l[i].ctx, exn_pretrainer_run(l[i].pretrainer, NULL, NULL), EXN_E_INVALID, "has run");
+    }
+    const exn_profile *profile = l[0].profile;
+    ck_assert_uint_eq(profile->exit_count, l[1].profile->exit_count);
+    assert_same_exits(profile, l[1].profile);
+    for (size_t e = 0; e + 1 < profile->exit_count; e++) {
+        const exn_exit *exit = &profile->exits[e];
+        ck_assert(exit->head.kind == EXN_HEAD_CONV || exit->head.kind == EXN_HEAD_CONV2);
+        if (e) ck_assert(exit->general_accuracy > profile->exits[e - 1].general_accuracy);
+    }
+    for (size_t i = 0; i < 2; i++) end(&l[i]);
+    exn_pretrainer *pretrainer;
+    lesson pooled = begin(NULL, 1, EXN_HEAD_POOLED, NULL);
+    unit_assert_fails(pooled.ctx, exn_pretrainer_create(&pretrainer, pooled.profile, &options), EXN_E_INVALID, "conv");
+    end(&pooled);
+}
+END_TEST
+
 static size_t family(size_t index) {
     return index / 4;
 }
@@ -245,7 +272,8 @@ START_TEST(memory_may_fail) {
 END_TEST
 
 int main(void) {
-    return unit_run("pretrain", (const TTest *const[]){
-                                    teaches, untouched_stays_untouched, order_threads_sets_and_pauses_change_nothing,
-                                    figures_come_from_photos_not_seen, budgets_and_misuse, memory_may_fail, NULL});
+    return unit_run("pretrain", (const TTest *const[]){teaches, untouched_stays_untouched,
+                                                       order_threads_sets_and_pauses_change_nothing, chooses_and_prunes,
+                                                       figures_come_from_photos_not_seen, budgets_and_misuse,
+                                                       memory_may_fail, NULL});
 }

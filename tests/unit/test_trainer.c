@@ -339,6 +339,12 @@ START_TEST(threads_do_not_change_a_deep_head) {
         exn_fit_finish(fit);
         exn_fit_destroy(fit);
     }
+    /* Every feature has statistics of its own; a few may be dead. */
+    size_t moved = 0;
+    const size_t features = exn_head_features(&head[0]);
+    for (size_t i = 0; i < features; i++)
+        moved += head[0].tensor[EXN_HEAD_MEAN][i] != 0 && head[0].tensor[EXN_HEAD_INV_STD][i] != 1;
+    ck_assert_msg(moved > features / 2, "%zu of %zu features were measured", moved, features);
     for (int which = 0; which < EXN_HEAD_TENSORS; which++) {
         exn_shape shape;
         const size_t count = exn_head_tensor_shape(&shape, &head[0], (exn_head_tensor)which);

@@ -257,6 +257,9 @@ typedef struct exn_pretrainer_options {
     bool refit;             /* also fit the network's own classifier anew, on the frozen features */
     size_t epochs;          /* 0: 8 */
     bool single_view;       /* no augmented second view: half the time and cache */
+    bool choose_heads;      /* early heads are conv ones: try conv and conv2 and keep what is worth its cost */
+    bool prune;             /* drop early exits that are no better than an earlier one */
+    const char *costs;      /* for choose_heads, as in exn_trainer_options: NULL measures, "macs", or a JSON file */
 } exn_pretrainer_options;
 
 EXN_API exn_status exn_pretrainer_create(exn_pretrainer **out, exn_profile *profile,
@@ -270,7 +273,7 @@ EXN_API exn_status exn_pretrainer_add_tensor(exn_pretrainer *pretrainer, const f
 /* Bytes that the feature cache will hold for so many images. */
 EXN_API size_t exn_pretrainer_cache_bytes(const exn_pretrainer *pretrainer, size_t images);
 /* Trains every exit on all samples, then again fold by fold for figures and temperatures that no exit knew the samples of.
- * Changes the profile only when it returns EXN_OK; exits stay disabled. EXN_PAUSED: call again to go on. */
+ * Changes the profile only when it returns EXN_OK; exits stay disabled. EXN_PAUSED: call again to go on. It runs once. */
 EXN_API exn_status exn_pretrainer_run(exn_pretrainer *pretrainer, exn_progress_fn *progress, void *user);
 EXN_API void exn_pretrainer_destroy(exn_pretrainer *pretrainer);
 
