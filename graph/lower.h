@@ -69,6 +69,8 @@ exn_status exn_lower_conv(exn_lowering *l);
 exn_status exn_lower_choose_fast(exn_lowering *l, const exn_schedule *schedule, size_t budget_bytes);
 /* Three nodes in a row, or two, that make one block in strips (graph/strips.h): *taken of them, 0 where they do not. */
 exn_status exn_lower_strips(size_t *taken, exn_lowering *l, const uint32_t *nodes, size_t count, size_t branch);
+/* Two nodes that make a pooled convolution in strips (graph/pooled.h). */
+exn_status exn_lower_pooled(size_t *taken, exn_lowering *l, const uint32_t *nodes, size_t count, size_t branch);
 exn_status exn_lower_gemm(exn_lowering *l);
 exn_status exn_lower_matmul(exn_lowering *l);
 exn_status exn_lower_batchnorm(exn_lowering *l);
@@ -110,6 +112,8 @@ void exn_lower_bind(exn_lowering *l, size_t which, exn_operand at);
 exn_status exn_lower_pack(const float **out, exn_lowering *l, const exn_packing *packing);
 /* What a Conv's kernels need: its shape, its packed weights, its residual (absent where it has none). */
 exn_conv_shape exn_lower_conv_shape(const exn_lowering *l, const exn_node *node);
+/* A pooling node's window; its input and result have rank 4. */
+exn_window exn_lower_window(const exn_lowering *l, const exn_node *node);
 exn_status exn_lower_conv_pack(const float **out, exn_lowering *l, const exn_conv *conv);
 /* Where the node may write its result right into that of the Concat that is its only reader: the Concat's result, the
  * first of its channels, and how many a pixel has. *pixel is 0 where it may not. */

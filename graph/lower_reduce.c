@@ -24,34 +24,39 @@ static void run_softmax(const exn_step *step, exn_exec_view *view, exn_part part
                 exn_operand_write(view, &step->out), part);
 }
 
+exn_window exn_lower_window(const exn_lowering *l, const exn_node *node) {
+    const exn_attrs *a = &node->attrs;
+    const exn_shape *x = &l->graph->values[node->inputs[0]].shape, *y = &l->graph->values[node->outputs[0]].shape;
+    return (exn_window){.kind = node->op == EXN_OP_MaxPool ? EXN_WINDOW_MAX : EXN_WINDOW_AVERAGE,
+                        .count_padding = a->count_include_pad,
+                        .adaptive = a->adaptive,
+                        .n = x->dim[0],
+                        .c = x->dim[1],
+                        .h = x->dim[2],
+                        .w = x->dim[3],
+                        .oh = y->dim[2],
+                        .ow = y->dim[3],
+                        .kh = a->kernel[0],
+                        .kw = a->kernel[1],
+                        .stride_h = a->stride[0],
+                        .stride_w = a->stride[1],
+                        .dilation_h = a->dilation[0],
+                        .dilation_w = a->dilation[1],
+                        .pad_top = a->pad[0],
+                        .pad_left = a->pad[1],
+                        .pad_bottom = a->pad[2],
+                        .pad_right = a->pad[3]};
+}
+
 exn_status exn_lower_pool(exn_lowering *l) {
     const exn_node *node = l->node;
-    const exn_attrs *a = &node->attrs;
-    const exn_value *x = exn_lower_input(l, 0), *y = &l->graph->values[node->outputs[0]];
+    const exn_value *x = exn_lower_input(l, 0);
     if (!x || x->shape.rank != 4) return exn_lower_fail(l, EXN_E_UNSUPPORTED, "only (N,C,H,W) can be pooled");
-    const exn_window window = {.kind = node->op == EXN_OP_MaxPool ? EXN_WINDOW_MAX : EXN_WINDOW_AVERAGE,
-                               .count_padding = a->count_include_pad,
-                               .adaptive = a->adaptive,
-                               .n = x->shape.dim[0],
-                               .c = x->shape.dim[1],
-                               .h = x->shape.dim[2],
-                               .w = x->shape.dim[3],
-                               .oh = y->shape.dim[2],
-                               .ow = y->shape.dim[3],
-                               .kh = a->kernel[0],
-                               .kw = a->kernel[1],
-                               .stride_h = a->stride[0],
-                               .stride_w = a->stride[1],
-                               .dilation_h = a->dilation[0],
-                               .dilation_w = a->dilation[1],
-                               .pad_top = a->pad[0],
-                               .pad_left = a->pad[1],
-                               .pad_bottom = a->pad[2],
-                               .pad_right = a->pad[3]};
+    const exn_window window = exn_lower_window(l, node);
     exn_operand in;
     EXN_TRY(exn_lower_native(&in, l, node->inputs[0]));
     exn_step *step;
-    EXN_TRY(exn_lower_step(&step, l, run_window, a->adaptive ? "adaptive window" : "window", 0));
+    EXN_TRY(exn_lower_step(&step, l, run_window, window.adaptive ? "adaptive window" : "window", 0));
     step->in[0] = in;
     step->work.window = window;
     return EXN_OK;

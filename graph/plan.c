@@ -67,6 +67,7 @@ static exn_status lower_all(exn_lowering *l, const exn_schedule *schedule, const
             size_t taken = 0;
             const size_t left = options->separate ? 0 : schedule->end[i] - next;
             EXN_TRY(exn_lower_strips(&taken, l, schedule->nodes + next, left, schedule->branch[next]));
+            if (taken == 0) EXN_TRY(exn_lower_pooled(&taken, l, schedule->nodes + next, left, schedule->branch[next]));
             if (taken == 0) EXN_TRY(exn_lower_node(l, &l->graph->nodes[schedule->nodes[next]], schedule->branch[next]));
             next += taken ? taken : 1;
         }

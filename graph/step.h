@@ -6,7 +6,7 @@
 #include "core/pieces.h"
 #include "graph/packed.h"
 #include "graph/plan.h"
-#include "graph/strips.h"
+#include "graph/pooled.h"
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
@@ -109,6 +109,7 @@ struct exn_step {
         exn_softmax_work softmax;
         exn_fill_work fill;
         exn_strips strips;
+        exn_pooled pooled;
     } work;
     exn_move *moves; /* memory of the plan */
     size_t move_count;

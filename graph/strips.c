@@ -37,8 +37,8 @@ static size_t choose_rows(const exn_conv_shape *deep, const exn_conv_shape *last
     return most;
 }
 
-static void prepare_stage(exn_conv *out, size_t *workspace, const exn_kernel_set *set, const exn_strip_stage *stage,
-                          size_t rows) {
+void exn_strip_stage_prepare(exn_conv *out, size_t *workspace, const exn_kernel_set *set, const exn_strip_stage *stage,
+                             size_t rows) {
     exn_conv_shape shape = stage->shape;
     for (shape.oh = 1; shape.oh <= rows; shape.oh++) { /* a shorter strip may want more */
         shape.h = input_rows(&shape, shape.oh);
@@ -61,12 +61,12 @@ bool exn_strips_prepare(exn_strips *out, const exn_kernel_set *set, const exn_st
     if (s.total_rows < STRIPS_MIN * s.rows) return false;
     size_t workspace = 0;
     if (first) {
-        prepare_stage(&s.first, &workspace, set, first, input_rows(deep, s.rows));
+        exn_strip_stage_prepare(&s.first, &workspace, set, first, input_rows(deep, s.rows));
         s.h[0] = first->shape.h;
         s.pad_top[0] = first->shape.pad_top;
     }
-    prepare_stage(&s.depthwise, &workspace, set, depthwise, s.rows);
-    prepare_stage(&s.last, &workspace, set, last, s.rows);
+    exn_strip_stage_prepare(&s.depthwise, &workspace, set, depthwise, s.rows);
+    exn_strip_stage_prepare(&s.last, &workspace, set, last, s.rows);
     if ((s.first.packed_count + s.last.packed_count) * sizeof(float) > WEIGHT_BYTES) return false;
     s.h[1] = deep->h;
     s.pad_top[1] = deep->pad_top;
@@ -77,24 +77,17 @@ bool exn_strips_prepare(exn_strips *out, const exn_kernel_set *set, const exn_st
     return true;
 }
 
-/* Rows of a map. */
-typedef struct rows {
-    size_t begin, end;
-} rows;
-
-/* The input rows inside a map of `h` that output rows read, and how many above it they would read. */
-static rows rows_read(size_t *above, const exn_conv_shape *s, size_t h, size_t pad_top, rows wanted) {
+exn_rows exn_strip_rows_read(size_t *above, const exn_conv_shape *s, size_t h, size_t pad_top, exn_rows wanted) {
     const size_t begin = wanted.begin * s->stride_h, end = begin + input_rows(s, wanted.end - wanted.begin);
     *above = begin < pad_top ? pad_top - begin : 0;
     const size_t first = begin < pad_top ? 0 : begin - pad_top, last = end < pad_top ? 0 : end - pad_top;
-    return (rows){first < h ? first : h, last < h ? last : h};
+    return (exn_rows){first < h ? first : h, last < h ? last : h};
 }
 
-/* One stage: output rows `wanted` into `out`, from a map whose row `in_row` lies at `in`. */
-static void run_stage(const exn_conv *conv, const float *weights, size_t h, size_t pad_top, rows wanted,
-                      const float *in, size_t in_row, float *out, const float *residual, void *workspace) {
+void exn_strip_stage_run(const exn_conv *conv, const float *weights, size_t h, size_t pad_top, exn_rows wanted,
+                         const float *in, size_t in_row, float *out, const float *residual, void *workspace) {
     exn_conv strip = *conv;
-    const rows read = rows_read(&strip.shape.pad_top, &conv->shape, h, pad_top, wanted);
+    const exn_rows read = exn_strip_rows_read(&strip.shape.pad_top, &conv->shape, h, pad_top, wanted);
     strip.shape.n = 1;
     strip.shape.oh = wanted.end - wanted.begin;
     strip.shape.h = read.end - read.begin;
@@ -103,7 +96,8 @@ static void run_stage(const exn_conv *conv, const float *weights, size_t h, size
 }
 
 /* Brings rows `wanted` of the first stage's result into the workspace. `held` says which rows lie there, from its start. */
-static void fill_wide(const exn_strips *s, rows *held, rows wanted, const float *image, unsigned char *workspace) {
+static void fill_wide(const exn_strips *s, exn_rows *held, exn_rows wanted, const float *image,
+                      unsigned char *workspace) {
     const size_t row = s->depthwise.shape.w * s->depthwise.shape.c;
     float *wide = (float *)(void *)(workspace + s->wide_at);
     size_t kept = 0;
@@ -111,10 +105,10 @@ static void fill_wide(const exn_strips *s, rows *held, rows wanted, const float 
         kept = held->end - wanted.begin;
         memmove(wide, wide + (wanted.begin - held->begin) * row, kept * row * sizeof(float));
     }
-    const rows missing = {wanted.begin + kept, wanted.end};
+    const exn_rows missing = {wanted.begin + kept, wanted.end};
     if (missing.begin < missing.end)
-        run_stage(&s->first, s->first_weights, s->h[0], s->pad_top[0], missing, image, 0, wide + kept * row, NULL,
-                  workspace);
+        exn_strip_stage_run(&s->first, s->first_weights, s->h[0], s->pad_top[0], missing, image, 0, wide + kept * row,
+                            NULL, workspace);
     *held = wanted;
 }
 
@@ -126,25 +120,25 @@ void exn_strips_run(const exn_strips *s, const float *in, float *out, const floa
     const size_t strips = (s->total_rows + s->rows - 1) / s->rows;
     unsigned char *base = workspace;
     float *narrow = (float *)(void *)(base + s->narrow_at);
-    rows held = {0, 0};
+    exn_rows held = {0, 0};
     size_t begin, end;
     exn_part_range(&begin, &end, part, s->images * strips, 1);
     for (size_t i = begin; i < end; i++) {
         const size_t n = i / strips, y = i % strips * s->rows;
-        const rows wanted = {y, y + s->rows < s->total_rows ? y + s->rows : s->total_rows};
+        const exn_rows wanted = {y, y + s->rows < s->total_rows ? y + s->rows : s->total_rows};
         const float *deep = in + n * image;
         size_t above, deep_row = 0;
         if (s->has_first) {
-            if (y == 0) held = (rows){0, 0}; /* another image */
-            const rows wide = rows_read(&above, &s->depthwise.shape, s->h[1], s->pad_top[1], wanted);
+            if (y == 0) held = (exn_rows){0, 0}; /* another image */
+            const exn_rows wide = exn_strip_rows_read(&above, &s->depthwise.shape, s->h[1], s->pad_top[1], wanted);
             fill_wide(s, &held, wide, deep, base);
             deep = (const float *)(const void *)(base + s->wide_at);
             deep_row = wide.begin;
         }
-        run_stage(&s->depthwise, s->depthwise_weights, s->h[1], s->pad_top[1], wanted, deep, deep_row, narrow, NULL,
-                  workspace);
+        exn_strip_stage_run(&s->depthwise, s->depthwise_weights, s->h[1], s->pad_top[1], wanted, deep, deep_row, narrow,
+                            NULL, workspace);
         const size_t at = (n * s->total_rows + y) * out_row;
-        run_stage(&s->last, s->last_weights, s->total_rows, 0, wanted, narrow, y, out + at,
-                  residual ? residual + at : NULL, workspace);
+        exn_strip_stage_run(&s->last, s->last_weights, s->total_rows, 0, wanted, narrow, y, out + at,
+                            residual ? residual + at : NULL, workspace);
     }
 }

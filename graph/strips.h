@@ -32,4 +32,19 @@ bool exn_strips_prepare(exn_strips *out, const exn_kernel_set *set, const exn_st
 void exn_strips_run(const exn_strips *strips, const float *in, float *out, const float *residual, void *workspace,
                     exn_part part);
 
+/* ---- For other kinds of strips. ---- */
+/* Rows of a map. */
+typedef struct exn_rows {
+    size_t begin, end;
+} exn_rows;
+/* Prepares a convolution for strips of up to `rows` output rows; *workspace grows to what any of them needs. */
+void exn_strip_stage_prepare(exn_conv *out, size_t *workspace, const exn_kernel_set *set, const exn_strip_stage *stage,
+                             size_t rows);
+/* The input rows inside a map of `h` that output rows read, and how many above it they would read. Of the shape only the
+ * vertical part of the kernel is looked at. */
+exn_rows exn_strip_rows_read(size_t *above, const exn_conv_shape *s, size_t h, size_t pad_top, exn_rows wanted);
+/* Output rows `wanted` of one image into `out`, from a map of `h` rows whose row `in_row` lies at `in`. */
+void exn_strip_stage_run(const exn_conv *conv, const float *weights, size_t h, size_t pad_top, exn_rows wanted,
+                         const float *in, size_t in_row, float *out, const float *residual, void *workspace);
+
 #endif

@@ -258,11 +258,36 @@ static inline void EXN_OF_SET(pool_vector)(exn_reduction op, size_t taps, const 
     exn_vec_store_n(y + c, exn_vec_mul(gathered, factor), count);
 }
 
+/* Four whole vectors: chains side by side hide their latency, and share the reading of tap pointers. */
+static inline void EXN_OF_SET(pool_four)(exn_reduction op, size_t taps, const float *const *tap, size_t c,
+                                         bool accumulate, exn_vec factor, float *y) {
+    const size_t lanes = exn_vec_lanes(), c1 = c + lanes, c2 = c1 + lanes, c3 = c2 + lanes;
+    const exn_vec start = exn_vec_set1(op == EXN_REDUCE_SUM ? 0.0f : -INFINITY);
+    exn_vec v0 = accumulate ? exn_vec_load(y + c) : start, v1 = accumulate ? exn_vec_load(y + c1) : start;
+    exn_vec v2 = accumulate ? exn_vec_load(y + c2) : start, v3 = accumulate ? exn_vec_load(y + c3) : start;
+    if (op == EXN_REDUCE_SUM) {
+        for (size_t t = 0; t < taps; t++) {
+            const float *const x = tap[t];
+            v0 = exn_vec_add(v0, exn_vec_load(x + c)), v1 = exn_vec_add(v1, exn_vec_load(x + c1));
+            v2 = exn_vec_add(v2, exn_vec_load(x + c2)), v3 = exn_vec_add(v3, exn_vec_load(x + c3));
+        }
+    } else {
+        for (size_t t = 0; t < taps; t++) {
+            const float *const x = tap[t];
+            v0 = exn_vec_max(v0, exn_vec_load(x + c)), v1 = exn_vec_max(v1, exn_vec_load(x + c1));
+            v2 = exn_vec_max(v2, exn_vec_load(x + c2)), v3 = exn_vec_max(v3, exn_vec_load(x + c3));
+        }
+    }
+    exn_vec_store(y + c, exn_vec_mul(v0, factor)), exn_vec_store(y + c1, exn_vec_mul(v1, factor));
+    exn_vec_store(y + c2, exn_vec_mul(v2, factor)), exn_vec_store(y + c3, exn_vec_mul(v3, factor));
+}
+
 static void EXN_OF_SET(pool)(exn_reduction op, size_t taps, const float *const *tap, size_t n, bool accumulate,
                              float scale, float *y) {
     const exn_vec factor = exn_vec_set1(scale);
     const size_t lanes = exn_vec_lanes();
     size_t c = 0;
+    for (; c + 4 * lanes <= n; c += 4 * lanes) EXN_OF_SET(pool_four)(op, taps, tap, c, accumulate, factor, y);
     for (; c + lanes <= n; c += lanes) EXN_OF_SET(pool_vector)(op, taps, tap, c, lanes, accumulate, factor, y);
     if (c < n) EXN_OF_SET(pool_vector)(op, taps, tap, c, n - c, accumulate, factor, y);
 }

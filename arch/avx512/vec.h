@@ -62,7 +62,7 @@ static inline exn_vec exn_vec_clamp(exn_vec x, exn_vec lo, exn_vec hi) {
     return _mm512_min_ps(hi, _mm512_max_ps(lo, x));
 }
 static inline exn_vec exn_vec_max(exn_vec a, exn_vec b) {
-    return _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+    return _mm512_mask_max_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b);
 }
 static inline exn_vec exn_vec_select_less(exn_vec a, exn_vec b, exn_vec yes, exn_vec no) {
     return _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), yes);
