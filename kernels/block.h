@@ -30,6 +30,7 @@ typedef struct exn_gemm_block {
     ptrdiff_t c_line, c_row, residual_line;
     exn_epilogue e;     /* bias (plain B) and residual are those of the block's element (0,0) */
     exn_asking *asking; /* or NULL */
+    const float *after; /* packed: what will be read after the last panel, asked for meanwhile; or NULL */
 } exn_gemm_block;
 
 /* Panel by panel, so that a panel stays in the nearest cache while all rows pass it. */

@@ -114,8 +114,9 @@ static void panel_run(const exn_gemm_block *block, size_t columns, const float *
 
 void exn_gemm_block_run(const exn_gemm_block *block, const float *a, const float *b, float *c) {
     const size_t nr = block->tile->nr, panel_count = exn_panel_count(block->tile, block->k * block->segments);
-    /* Panels that stay in the nearest cache between calls need no hint. */
-    const bool distant = panel_count * exn_panels(block->tile, block->n) * sizeof(float) > 2 * EXN_BLOCK_L1_BYTES;
+    /* Panels that stay in the nearest cache between calls need no hint; those that come once do. */
+    const size_t floats = panel_count * exn_panels(block->tile, block->n);
+    const bool distant = block->after || floats * sizeof(float) > 2 * EXN_BLOCK_L1_BYTES;
     for (size_t j = 0; j < block->n; j += nr) {
         exn_epilogue e = block->e;
         if (e.activation != EXN_ACT_CLAMP) e.activation = EXN_ACT_NONE;
@@ -126,7 +127,7 @@ void exn_gemm_block_run(const exn_gemm_block *block, const float *a, const float
             e.bias = b + j / nr * panel_count;
             rows = e.bias + nr;
             b_row = (ptrdiff_t)nr;
-            e.ask = j + nr < block->n && distant ? rows + panel_count : NULL;
+            e.ask = j + nr < block->n ? (distant ? rows + panel_count : NULL) : block->after;
         } else if (e.bias) {
             e.bias += j;
         }

@@ -100,22 +100,25 @@ static void transform_inputs(const work *w) {
 }
 
 static void multiply(const work *w, size_t column, size_t columns) {
-    const size_t c = w->conv->shape.c;
-    const exn_gemm_block block = {.tile = w->conv->tile,
-                                  .vector = w->conv->vector,
-                                  .lines = 1,
-                                  .m = w->tile1 - w->tile0,
-                                  .n = columns,
-                                  .k = c,
-                                  .segments = 1,
-                                  .a_row = (ptrdiff_t)c,
-                                  .a_col = 1,
-                                  .packed = true,
-                                  .c_row = (ptrdiff_t)columns};
-    for (size_t p = 0; p < w->l.positions; p++)
-        exn_gemm_block_run(&block, w->inputs + p * w->l.in_pitch,
-                           w->operands->packed + exn_winograd_panels_at(&w->l, w->conv, column, p),
-                           w->products + p * w->l.out_pitch);
+    const size_t c = w->conv->shape.c, nr = w->conv->tile->nr;
+    const size_t panels = exn_gemm_packed_count(w->conv->tile, columns, c);
+    const bool last_group = column + columns == w->conv->shape.oc;
+    const float *b = w->operands->packed + exn_winograd_panels_at(&w->l, w->conv, column, 0);
+    exn_gemm_block block = {.tile = w->conv->tile,
+                            .vector = w->conv->vector,
+                            .lines = 1,
+                            .m = w->tile1 - w->tile0,
+                            .n = columns,
+                            .k = c,
+                            .segments = 1,
+                            .a_row = (ptrdiff_t)c,
+                            .a_col = 1,
+                            .packed = true,
+                            .c_row = (ptrdiff_t)columns};
+    for (size_t p = 0; p < w->l.positions; p++, b += panels) {
+        block.after = p + 1 < w->l.positions || !last_group ? b + panels + nr : NULL;
+        exn_gemm_block_run(&block, w->inputs + p * w->l.in_pitch, b, w->products + p * w->l.out_pitch);
+    }
 }
 
 /* Activations that the transform leaves to drivers, on the pixels that a run of tiles made. */
