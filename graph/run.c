@@ -21,6 +21,8 @@ struct exn_exec {
     size_t link_count;
     exn_pool *pool; /* NULL with one thread */
     unsigned char *arena;
+    float *scores; /* [samples][most classes]; NULL: nothing is carried */
+    size_t score_count;
 };
 
 /* One run as its threads share it. */
@@ -31,6 +33,8 @@ typedef struct exn_job {
     float *const *sinks;        /* NULL: none */
     const exn_exit_rule *rules; /* NULL: run to the end */
     exn_leave *leaves;
+    float *scores; /* [samples][score_count], or NULL */
+    size_t score_count;
     double *seconds; /* profiling: least time of each step */
     double started;
     bool stop; /* touched between links only */
@@ -71,7 +75,22 @@ void exn_exec_destroy(exn_exec *exec) {
     exn_pool_destroy(exec->pool);
     exn_free(exec->ctx, exec->arena);
     exn_free(exec->ctx, exec->links);
+    exn_free(exec->ctx, exec->scores);
     exn_free(exec->ctx, exec);
+}
+
+exn_status exn_exec_keep_scores(exn_exec *exec) {
+    const exn_plan *plan = exec->plan;
+    const size_t samples = plan->input_shape.dim[0];
+    if (exec->scores || !samples) return EXN_OK;
+    size_t most = 0;
+    for (size_t i = 0; i < plan->output_count; i++) {
+        const size_t classes = exn_shape_elements(&plan->outputs[i].shape) / samples;
+        if (classes > most) most = classes;
+    }
+    exec->scores = exn_calloc(exec->ctx, samples * most, sizeof *exec->scores);
+    exec->score_count = most;
+    return exec->scores ? EXN_OK : EXN_E_NOMEM;
 }
 
 float *exn_exec_input(exn_exec *exec) {
@@ -84,6 +103,22 @@ void exn_exec_set_nchw(exn_exec *exec, const float *nchw) {
         memcpy(exn_exec_input(exec), nchw, exn_shape_elements(shape) * sizeof(float));
     else
         exn_permute(shape, (const size_t[]){0, 2, 3, 1}, nchw, exn_exec_input(exec), exn_part_whole());
+}
+
+void exn_exit_score(float *score, const float *logits, size_t classes, const exn_exit_rule *rule) {
+    for (size_t i = 0; i < classes; i++) {
+        const float own = logits[i] / rule->temperature;
+        score[i] = rule->carry != 0 ? own + rule->carry * score[i] : own;
+    }
+}
+
+static float look(size_t *label, const exn_job *job, const exn_exit_rule *rule, const float *logits, size_t sample,
+                  size_t classes) {
+    const exn_kernel_set *kernels = &job->plan->kernels;
+    if (!job->scores) return exn_confidence(label, kernels, logits, classes, rule->temperature);
+    float *score = job->scores + sample * job->score_count;
+    exn_exit_score(score, logits, classes, rule);
+    return exn_confidence(label, kernels, score, classes, 1.0f);
 }
 
 /* Where a sample leaves. Returns true when none is left. */
@@ -101,8 +136,7 @@ static bool leave_samples(const exn_job *job, size_t exit, const float *logits) 
             continue;
         }
         size_t label;
-        const float confidence =
-            exn_confidence(&label, &plan->kernels, logits + sample * classes, classes, rule->temperature);
+        const float confidence = look(&label, job, rule, logits + sample * classes, sample, classes);
         if (last || (rule->enabled && confidence >= rule->threshold)) /* the line that decides */
             job->leaves[sample] = (exn_leave){exit, label, confidence};
         else
@@ -148,6 +182,8 @@ void exn_exec_run_exits(exn_exec *exec, const exn_exit_rule rules[], float *cons
     job.sinks = sinks;
     job.rules = rules;
     job.leaves = leaves;
+    job.scores = exec->scores;
+    job.score_count = exec->score_count;
     for (size_t sample = 0; sample < exec->plan->input_shape.dim[0]; sample++) leaves[sample].exit = SIZE_MAX;
     exn_pool_chain(exec->pool, exec->link_count, run_link, after_link, &job);
 }

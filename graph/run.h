@@ -13,6 +13,7 @@ typedef struct exn_exec exn_exec;
 typedef struct exn_exit_rule {
     bool enabled;
     float temperature, threshold;
+    float carry; /* how much the scores of the enabled exits before it count: see exn_exit_score */
 } exn_exit_rule;
 
 typedef struct exn_leave { /* one sample's answer */
@@ -28,12 +29,17 @@ float *exn_exec_input(exn_exec *exec);
 void exn_exec_set_nchw(exn_exec *exec, const float *nchw);
 /* Runs to the end. sinks[i]: where output i is copied in memory order, or NULL. Allocates nothing. */
 void exn_exec_run(exn_exec *exec, float *const sinks[]);
+/* Makes room for scores that are carried from exit to exit: needed once before runs whose rules carry. */
+exn_status exn_exec_keep_scores(exn_exec *exec);
 /* Runs until every sample of the batch has left; outputs are exits, rules has one entry each. Later segments are not
  * computed. leaves has one entry a sample. sinks may be NULL; those of exits not reached are untouched. */
 void exn_exec_run_exits(exn_exec *exec, const exn_exit_rule rules[], float *const sinks[], exn_leave leaves[]);
 /* Runs `repeats` times and writes each step's least time in seconds to seconds[step]: for `bench --layers`. */
 void exn_exec_profile(exn_exec *exec, size_t repeats, double seconds[]);
 
+/* What an exit goes by: score = logits / temperature + carry * score, in place, where `score` is what the last enabled exit made of
+ * the sample. With carry 0, `score` is not read. */
+void exn_exit_score(float *score, const float *logits, size_t classes, const exn_exit_rule *rule);
 /* Largest logit's index and its probability under softmax(logits / temperature); ties go to the lower index. NaN
  * logits give confidence NaN, which no threshold accepts. Same bits on every set with fused multiply-add. */
 float exn_confidence(size_t *label, const exn_kernel_set *kernels, const float *logits, size_t classes,

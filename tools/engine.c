@@ -72,6 +72,7 @@ static exn_status finish(exn_engine *engine, exn_tool *tool, const exn_profile *
     exn_status status = exn_engine_plan(&engine->plan, tool, network->graph, &profile->model->kernels, network->logits,
                                         network->exit_count);
     if (status == EXN_OK) status = exn_exec_create(&engine->exec, tool->ctx, engine->plan);
+    if (status == EXN_OK) status = exn_exec_keep_scores(engine->exec);
     if (status != EXN_OK) exn_engine_close(engine);
     return status;
 }

@@ -159,7 +159,8 @@ static void time_exits(measuring *m) {
     const exn_network *network = &m->policy->engine.network;
     for (size_t i = 0; i < network->exit_count; i++) {
         for (size_t j = 0; j < network->exit_count; j++)
-            m->forced[j] = (exn_exit_rule){true, m->policy->rules[j].temperature, j == i ? 0.0f : never};
+            m->forced[j] = (exn_exit_rule){true, m->policy->rules[j].temperature, j == i ? 0.0f : never,
+                                           m->policy->rules[j].carry};
         exn_leave leave;
         const double ms = run_lane(m, m->policy, m->forced, &leave);
         m->exit_ms[network->exit[i] * TIMED_SAMPLES + m->timed] = ms;

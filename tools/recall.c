@@ -24,6 +24,7 @@ typedef struct recalling {
     float *logits;                  /* [exits + 1][samples][classes]; the last table is the untouched network's */
     const float **table;            /* [exits + 1], into logits */
     bool *attached;                 /* [exits]: enabled */
+    float *score;                   /* [classes]: scratch */
     bool *present;                  /* [classes]: occurs in the data */
     exn_leaving *policy;            /* [samples] */
     exn_leaving *point[EXN_POINTS]; /* [samples] of every operating point that the profile has; else NULL */
@@ -31,7 +32,7 @@ typedef struct recalling {
 
 static void release(recalling *r) {
     exn_context *ctx = r->tool->ctx;
-    void *const blocks[] = {r->record, r->plain, r->logits, r->table, r->attached, r->present, r->policy};
+    void *const blocks[] = {r->record, r->plain, r->logits, r->table, r->attached, r->present, r->policy, r->score};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) exn_free(ctx, blocks[i]);
     for (size_t t = 0; t < EXN_POINTS; t++) exn_free(ctx, r->point[t]);
     exn_costs_free(&r->costs, ctx);
@@ -53,7 +54,8 @@ static exn_status allocate(recalling *r) {
     r->attached = exn_calloc(ctx, r->exits, sizeof *r->attached);
     r->present = exn_calloc(ctx, r->classes, sizeof *r->present);
     r->policy = exn_calloc(ctx, r->samples, sizeof *r->policy);
-    if (!r->record || !r->plain || !r->logits || !r->table || !r->attached || !r->present || !r->policy)
+    r->score = exn_calloc(ctx, r->classes, sizeof *r->score);
+    if (!r->record || !r->plain || !r->logits || !r->table || !r->attached || !r->present || !r->policy || !r->score)
         return EXN_E_NOMEM;
     for (size_t e = 0; e <= r->exits; e++) r->table[e] = r->logits + e * table;
     return EXN_OK;
@@ -107,8 +109,8 @@ static exn_leaving leave(const recalling *r, const exn_exit_rule *rules, size_t 
     for (size_t e = 0;; e++) {
         const bool last = e + 1 == r->exits;
         if (!rules[e].enabled && !last) continue;
-        const float confidence = exn_confidence(&out.answer, r->trainer->kernels, r->table[e] + sample * r->classes,
-                                                r->classes, rules[e].temperature);
+        exn_exit_score(r->score, r->table[e] + sample * r->classes, r->classes, &rules[e]);
+        const float confidence = exn_confidence(&out.answer, r->trainer->kernels, r->score, r->classes, 1.0f);
         out.exit = e;
         if (last || confidence >= rules[e].threshold) return out;
     }
@@ -263,10 +265,8 @@ static exn_status recall(exn_figures *out, recalling *r, const exn_recall *optio
     EXN_TRY(gather(r));
     EXN_TRY(predict(r));
     exn_exit_rule rules[EXN_EXITS_MAX];
-    for (size_t e = 0; e < r->exits; e++) {
-        rules[e] = r->profile->exits[e].rule;
-        r->attached[e] = rules[e].enabled;
-    }
+    EXN_TRY(exn_profile_rules(rules, r->profile, EXN_TARGET_PROFILE));
+    for (size_t e = 0; e < r->exits; e++) r->attached[e] = rules[e].enabled;
     for (size_t i = 0; i < r->samples; i++) r->policy[i] = leave(r, rules, i);
     if (options->dump != NULL)
         EXN_TRY(exn_logits_write(r->tool->ctx, options->dump, r->table, r->exits + 1, NULL, r->samples, r->classes));

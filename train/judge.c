@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define DECISION_BYTES 400u
-/* Fresh heads are surer on new photos than a few held-out ones show. */
+/* Fresh heads are surer on new photos than a few held-out ones show; what general people showed is better than either. */
 #define PRIOR_EARLY 1.25f
 #define PRIOR_LAST 1.0f
 
@@ -25,7 +25,7 @@ typedef struct judgement {
     verdict *exit;          /* [exits] */
     int64_t *label, *proxy; /* [count]: true ones; and what temperatures are fitted to */
     size_t *choice, *untouched;
-    float *confidence, *scratch;
+    float *temperature, *scratch;
     exn_costs costs;
     exn_policy point[EXN_POINTS];
     exn_policy policy; /* of the target asked for */
@@ -40,7 +40,7 @@ static void free_judgement(judgement *j, const exn_session *s) {
     exn_free(ctx, j->proxy);
     exn_free(ctx, j->choice);
     exn_free(ctx, j->untouched);
-    exn_free(ctx, j->confidence);
+    exn_free(ctx, j->temperature);
     exn_free(ctx, j->scratch);
     exn_free(ctx, j->source);
     exn_costs_free(&j->costs, ctx);
@@ -53,9 +53,9 @@ static exn_status allocate(judgement *j, const exn_session *s) {
     j->proxy = exn_calloc(ctx, s->count, sizeof *j->proxy);
     j->choice = exn_calloc(ctx, s->exits * s->count, sizeof *j->choice);
     j->untouched = exn_calloc(ctx, s->count, sizeof *j->untouched);
-    j->confidence = exn_calloc(ctx, s->exits * s->count, sizeof *j->confidence);
+    j->temperature = exn_calloc(ctx, s->exits, sizeof *j->temperature);
     j->scratch = exn_calloc(ctx, s->classes, sizeof *j->scratch);
-    const bool all = j->exit && j->label && j->proxy && j->choice && j->untouched && j->confidence && j->scratch;
+    const bool all = j->exit && j->label && j->proxy && j->choice && j->untouched && j->temperature && j->scratch;
     return all ? EXN_OK : EXN_E_NOMEM;
 }
 
@@ -78,6 +78,12 @@ static double agreement(const exn_session *s, const size_t *choice) {
     return unlabelled ? (double)same / (double)unlabelled : (double)NAN;
 }
 
+static float prior_of(const exn_session *s, size_t e) {
+    const float general = s->trainer->profile->exits[e].general_temperature;
+    if (isfinite(general)) return general;
+    return e + 1 == s->exits ? PRIOR_LAST : PRIOR_EARLY;
+}
+
 static void judge_exit(judgement *j, const exn_session *s, size_t e) {
     const exn_kernel_set *kernels = s->trainer->kernels;
     const float *logits = exn_session_row(s->held_out, s, e, 0);
@@ -85,13 +91,12 @@ static void judge_exit(judgement *j, const exn_session *s, size_t e) {
     const exn_judged proxy = {.logits = logits, .label = j->proxy, .rows = s->count, .classes = s->classes};
     const exn_judged truth = {.logits = logits, .label = j->label, .rows = s->count, .classes = s->classes};
     const bool last = e + 1 == s->exits; /* its teacher is itself: only labels say how sure it may be */
-    v->temperature =
-        exn_fit_temperature(last ? &truth : &proxy, &kernels->f32_vector, last ? PRIOR_LAST : PRIOR_EARLY, j->scratch);
+    v->temperature = j->temperature[e] =
+        exn_fit_temperature(last ? &truth : &proxy, &kernels->f32_vector, prior_of(s, e), j->scratch);
     v->nll = exn_mean_nll(&truth, &kernels->f32_vector, v->temperature, j->scratch);
     v->accuracy = s->labelled ? (double)exn_count_right(&truth) / (double)s->labelled : (double)NAN;
     for (size_t i = 0; i < s->count; i++)
-        j->confidence[e * s->count + i] =
-            exn_confidence(&j->choice[e * s->count + i], kernels, logits + i * s->classes, s->classes, v->temperature);
+        j->choice[e * s->count + i] = exn_best_class(logits + i * s->classes, s->classes);
     v->agreement = agreement(s, j->choice + e * s->count);
 }
 
@@ -219,13 +224,15 @@ static exn_status judge(judgement *j, exn_session *s) {
     const exn_evidence evidence = {.exits = s->exits,
                                    .samples = s->count,
                                    .label = j->label,
-                                   .choice = j->choice,
-                                   .confidence = j->confidence,
+                                   .classes = s->classes,
+                                   .logits = s->held_out,
+                                   .temperature = j->temperature,
+                                   .kernels = s->trainer->kernels,
                                    .untouched = j->untouched,
                                    .usable = s->done};
     for (size_t t = 0; t < EXN_POINTS; t++)
-        exn_policy_decide(&j->point[t], (exn_target)(t + 1), &evidence, &j->costs,
-                          exn_caution_or_default(&s->trainer->profile->schedule));
+        EXN_TRY(exn_policy_decide(&j->point[t], s->ctx, (exn_target)(t + 1), &evidence, &j->costs,
+                                  exn_caution_or_default(&s->trainer->profile->schedule)));
     j->policy = j->point[s->trainer->target - 1];
     return describe(j, s);
 }

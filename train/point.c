@@ -6,29 +6,42 @@
 
 const char *const exn_target_names[EXN_POINTS + 1] = {"profile", "keep", "untouched"};
 
+void exn_rules_carry(exn_exit_rule *rules, size_t exits, float carry) {
+    bool first = true;
+    for (size_t i = 0; i < exits; i++) {
+        if (!rules[i].enabled && i + 1 < exits) continue;
+        rules[i].carry = first ? 0.0f : carry;
+        if (!first) rules[i].temperature /= exn_carry_own(carry);
+        first = false;
+    }
+}
+
 exn_status exn_profile_rules(exn_exit_rule *out, const exn_profile *profile, exn_target target) {
     if ((size_t)target > EXN_POINTS) return exn_fail(profile->ctx, EXN_E_INVALID, "unknown target");
     const bool own = target == EXN_TARGET_PROFILE || target == profile->target;
-    if (!own && !profile->point[target - 1].judged)
+    const exn_policy *p = &profile->point[(own ? profile->target : target) - 1];
+    if (!own && !p->judged)
         return exn_fail(profile->ctx, EXN_E_INVALID, "this profile has nothing for the target %s: personalise it",
                         exn_target_names[target]);
     for (size_t i = 0; i < profile->exit_count; i++) {
         out[i] = profile->exits[i].rule;
         if (own) continue;
-        out[i].enabled = profile->point[target - 1].enabled[i];
-        out[i].threshold = profile->point[target - 1].threshold[i];
+        out[i].enabled = p->enabled[i];
+        out[i].threshold = p->threshold[i];
     }
+    if (p->judged) exn_rules_carry(out, profile->exit_count, p->carry);
     return EXN_OK;
 }
 
 exn_status exn_profile_set_target(exn_profile *profile, exn_target target) {
-    exn_exit_rule rules[EXN_EXITS_MAX];
     if (!profile) return EXN_E_INVALID;
     if (target == EXN_TARGET_PROFILE || target == profile->target) return EXN_OK;
-    EXN_TRY(exn_profile_rules(rules, profile, target));
+    if ((size_t)target > EXN_POINTS || !profile->point[target - 1].judged)
+        return exn_fail(profile->ctx, EXN_E_INVALID, "this profile has nothing for that target: personalise it");
     const exn_policy *p = &profile->point[target - 1];
     for (size_t i = 0; i < profile->exit_count; i++) {
-        profile->exits[i].rule = rules[i];
+        profile->exits[i].rule.enabled = p->enabled[i];
+        profile->exits[i].rule.threshold = p->threshold[i];
         profile->exits[i].share = p->samples ? (double)p->taken[i] / (double)p->samples : (double)NAN;
         profile->exits[i].cost_ms = 0;
     }

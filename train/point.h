@@ -13,6 +13,7 @@ extern const char *const exn_target_names[EXN_POINTS + 1]; /* by exn_target: "pr
 typedef struct exn_policy {
     bool enabled[EXN_EXITS_MAX];    /* the last one always */
     float threshold[EXN_EXITS_MAX]; /* of enabled early exits; 0: takes whatever comes, so that the plan ends there */
+    float carry;                    /* how much an exit goes by what the enabled ones before it said; 0: not at all */
     bool labelled;                  /* judged by labels; else by agreement with the last exit */
     size_t judged;                  /* samples that counted; 0: nothing was decided */
     size_t right, floor;            /* of those: right (or agreeing) under this policy, and how many had to be */
@@ -23,5 +24,10 @@ typedef struct exn_policy {
     bool shared;                    /* thresholds that the schedule vouches for; else the person's own evidence does */
     double cost, whole;             /* mean cost a sample; of the untouched network */
 } exn_policy;
+
+/* The weight of an exit's own logits beside what it carries: together they stay about as sure as the exit alone. */
+static inline float exn_carry_own(float carry) {
+    return 1.0f - 0.6f * carry;
+}
 
 #endif

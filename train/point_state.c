@@ -18,11 +18,12 @@ static json_t *write_point(const exn_policy *p, size_t exits, const char *target
     for (size_t i = 0; i < exits; i++)
         json_array_append_new(rules, json_pack("{s:b, s:f, s:I}", "enabled", p->enabled[i], "threshold",
                                                (double)p->threshold[i], "taken", (json_int_t)p->taken[i]));
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "target", target, "judged_by",
-                     p->labelled ? "labels" : "agreement", "vouched_by", p->shared ? "schedule" : "evidence", "samples",
-                     (json_int_t)p->samples, "differ", (json_int_t)p->differ, "unsure", (json_int_t)p->unsure, "judged",
-                     (json_int_t)p->judged, "right", (json_int_t)p->right, "floor", (json_int_t)p->floor, "doubt",
-                     number(p->doubt), "cost", number(p->cost), "whole", number(p->whole), "exits", rules);
+    return json_pack("{s:s, s:f, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "target", target,
+                     "carry", (double)p->carry, "judged_by", p->labelled ? "labels" : "agreement", "vouched_by",
+                     p->shared ? "schedule" : "evidence", "samples", (json_int_t)p->samples, "differ",
+                     (json_int_t)p->differ, "unsure", (json_int_t)p->unsure, "judged", (json_int_t)p->judged, "right",
+                     (json_int_t)p->right, "floor", (json_int_t)p->floor, "doubt", number(p->doubt), "cost",
+                     number(p->cost), "whole", number(p->whole), "exits", rules);
 }
 
 json_t *exn_points_write(const exn_profile *profile) {
@@ -100,9 +101,10 @@ static bool read_point(exn_profile *profile, const json_t *object) {
     if (!find_target(&target, object) || !judged_by || !vouched_by) return false;
     p.labelled = !strcmp(judged_by, "labels");
     p.shared = !strcmp(vouched_by, "schedule");
-    if (!get_count(&p.samples, object, "samples") || !get_count(&p.judged, object, "judged") ||
-        !get_count(&p.differ, object, "differ") || !get_count(&p.unsure, object, "unsure") || p.differ > p.samples ||
-        p.unsure > p.samples || !get_count(&p.right, object, "right") || !get_count(&p.floor, object, "floor") ||
+    if (!get_float(&p.carry, json_object_get(object, "carry"), 0, 1) || !get_count(&p.samples, object, "samples") ||
+        !get_count(&p.judged, object, "judged") || !get_count(&p.differ, object, "differ") ||
+        !get_count(&p.unsure, object, "unsure") || p.differ > p.samples || p.unsure > p.samples ||
+        !get_count(&p.right, object, "right") || !get_count(&p.floor, object, "floor") ||
         !get_real(&p.doubt, json_object_get(object, "doubt"), 0, COUNT_MAX) ||
         !get_real(&p.cost, json_object_get(object, "cost"), 0, 1e15) ||
         !get_real(&p.whole, json_object_get(object, "whole"), 0, 1e15) ||

@@ -10,14 +10,20 @@
  * the network's own, with its personal weights. */
 typedef struct exn_evidence {
     size_t exits, samples;
-    const int64_t *label;    /* EXN_UNLABELLED where unknown */
-    const size_t *choice;    /* label that each exit would give */
-    const float *confidence; /* calibrated */
+    const int64_t *label; /* EXN_UNLABELLED where unknown */
+    size_t classes;
+    const float *logits;      /* [exits][samples][classes] */
+    const float *temperature; /* [exits] */
+    const exn_kernel_set *kernels;
     const size_t *untouched; /* [samples]: what the untouched network says */
     const bool *usable;      /* [exits]: trained and judged */
 } exn_evidence;
 
-/* Decides one target. A candidate is a set of exits, a threshold for them, and perhaps an end: its deepest exit then takes
+/* Exits may carry: an exit then goes by its own logits and, less and less, by those of the enabled exits before it
+ * (exn_exit_score). How much is chosen from a short list by log-loss out of fold with all usable exits; few labels: a fixed
+ * value.
+ *
+ * Decides one target. A candidate is a set of exits, a threshold for them, and perhaps an end: its deepest exit then takes
  * whatever comes. The cheapest candidate wins among those that leave at least `floor` samples right:
  *
  *   KEEP        floor: what the last exit has right, or the untouched network, whichever is more
@@ -29,7 +35,7 @@ typedef struct exn_evidence {
  * the last exit, by its lower bound (exn_lower_bound), stands in for accuracy, and there is no end. Up to five usable exits: every
  * subset is tried; more: exits are added greedily. If nothing saves at least one part in a hundred, no early exit is enabled. */
 #define EXN_POLICY_LABELS 10u
-void exn_policy_decide(exn_policy *out, exn_target target, const exn_evidence *evidence, const exn_costs *costs,
-                       const exn_caution *schedule);
+exn_status exn_policy_decide(exn_policy *out, exn_context *ctx, exn_target target, const exn_evidence *evidence,
+                             const exn_costs *costs, const exn_caution *schedule);
 
 #endif

@@ -19,7 +19,7 @@
 typedef struct exn_exit {
     char *tap;            /* value name in the model's graph */
     exn_head head;        /* tensors owned; the last exit's kind is CLASSIFIER */
-    exn_exit_rule rule;   /* the line in graph/run.c that decides reads this */
+    exn_exit_rule rule;   /* of the exit alone; a run obeys exn_profile_rules */
     bool trained;         /* false: head as attached; a fresh early exit is never enabled */
     double accuracy, nll; /* out-of-fold on personal labelled samples; NaN: unknown */
     double agreement;     /* with the teacher; NaN: unknown */
@@ -64,7 +64,9 @@ static inline bool exn_exit_is_own(const exn_exit *exit, const exn_model *model)
 /* Whether a profile may keep this text as a name: UTF-8, not empty, and nothing in it that steers a terminal. */
 bool exn_name_is_clean(const char *text);
 
-/* One rule an exit, for the profile's own target or another; EXN_E_INVALID where nothing was decided for it. */
+/* Makes rules carry from each enabled exit (the last one counts) to the next. */
+void exn_rules_carry(exn_exit_rule *rules, size_t exits, float carry);
+/* What a run obeys: one rule an exit, carrying included, for the profile's own target or another; EXN_E_INVALID where nothing was decided for it. */
 exn_status exn_profile_rules(exn_exit_rule *out, const exn_profile *profile, exn_target target);
 
 /* The graph of a model with a profile's exits, and the values to ask a plan for. */

@@ -23,6 +23,7 @@ void exn_runner_destroy(exn_runner *runner) {
     for (size_t r = 0; r < EXN_RUNGS; r++) exn_free(ctx, runner->rules[r]);
     exn_free(ctx, runner->input);
     exn_free(ctx, runner->logits);
+    exn_free(ctx, runner->score);
     exn_free(ctx, runner->sinks);
     exn_free(ctx, runner);
 }
@@ -51,7 +52,8 @@ static exn_status build_stage(exn_stage *stage, const exn_runner *runner, exn_ru
                                       .output_count = stage->network.exit_count,
                                       .packed = packed};
     EXN_TRY(exn_plan_create(&stage->plan, stage->network.graph, &options));
-    return exn_exec_create(&stage->exec, runner->ctx, stage->plan);
+    EXN_TRY(exn_exec_create(&stage->exec, runner->ctx, stage->plan));
+    return exn_exec_keep_scores(stage->exec);
 }
 
 exn_status exn_stage_create(exn_stage *out, const exn_runner *runner, exn_rung rung, const char *packed) {

@@ -27,6 +27,7 @@ struct exn_runner {
     exn_bypass bypass;
     float *input;  /* of the sample to audit, in memory order */
     float *logits; /* [exits of the profile][classes] */
+    float *score;  /* [classes] */
     float **sinks; /* [exits of the deep network], into logits */
     exn_stage
         deep; /* every exit of every rung, and the last: made when an audit needs it, gone when the rung has an end */

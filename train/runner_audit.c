@@ -46,8 +46,9 @@ exn_status exn_runner_begin_watch(exn_runner *runner, exn_target target, double 
     const exn_model *model = profile->model;
     runner->input = exn_calloc(runner->ctx, model->channels * model->height * model->width, sizeof *runner->input);
     runner->logits = exn_calloc(runner->ctx, exits * classes, sizeof *runner->logits);
+    runner->score = exn_calloc(runner->ctx, classes, sizeof *runner->score);
     runner->sinks = exn_calloc(runner->ctx, exits, sizeof *runner->sinks);
-    return runner->input && runner->logits && runner->sinks ? EXN_OK : EXN_E_NOMEM;
+    return runner->input && runner->logits && runner->score && runner->sinks ? EXN_OK : EXN_E_NOMEM;
 }
 
 /* ---- one audit ---- */
@@ -71,35 +72,29 @@ static exn_status make_deep(exn_runner *runner) {
     return status;
 }
 
-/* What a rung would have answered, from the logits of the deep network. */
-static size_t answer_of(const exn_runner *runner, exn_rung rung) {
+/* Whether a rung would have answered otherwise than it would have at the last exit, from the logits of the deep network. */
+static bool answers_differ(const exn_runner *runner, exn_rung rung) {
     const exn_network *network = &runner->deep.network;
     const size_t classes = runner->profile->class_count;
-    size_t label = 0;
+    size_t answer = SIZE_MAX, label = 0;
     for (size_t i = 0; i < network->exit_count; i++) {
         const exn_exit_rule *rule = &runner->rules[rung][network->exit[i]];
-        const bool last = i + 1 == network->exit_count;
-        if (!rule->enabled && !last) continue;
-        const float confidence = exn_confidence(&label, &runner->profile->model->kernels, runner->logits + i * classes,
-                                                classes, rule->temperature);
-        if (last || confidence >= rule->threshold) break;
+        if (!rule->enabled && i + 1 < network->exit_count) continue;
+        exn_exit_score(runner->score, runner->logits + i * classes, classes, rule);
+        const float confidence = exn_confidence(&label, &runner->profile->model->kernels, runner->score, classes, 1.0f);
+        if (answer == SIZE_MAX && confidence >= rule->threshold) answer = label;
     }
-    return label;
+    return answer != SIZE_MAX && answer != label;
 }
 
 static exn_status look_deeper(bool differs[EXN_RUNGS], exn_runner *runner) {
     const exn_model *model = runner->profile->model;
-    const size_t classes = runner->profile->class_count;
     if (!runner->deep.exec) EXN_TRY(make_deep(runner));
     memcpy(exn_exec_input(runner->deep.exec), runner->input,
            model->channels * model->height * model->width * sizeof *runner->input);
     exn_exec_run(runner->deep.exec, runner->sinks);
-    const float *row = runner->logits + (runner->deep.network.exit_count - 1) * classes;
-    size_t last = 0;
-    for (size_t c = 1; c < classes; c++)
-        if (row[c] > row[last]) last = c;
     differs[EXN_RUNG_WHOLE] = false;
-    for (int r = EXN_RUNG_CASCADE; r < EXN_RUNGS; r++) differs[r] = answer_of(runner, (exn_rung)r) != last;
+    for (int r = EXN_RUNG_CASCADE; r < EXN_RUNGS; r++) differs[r] = answers_differ(runner, (exn_rung)r);
     return EXN_OK;
 }
 

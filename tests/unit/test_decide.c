@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Decisions on made-up evidence: which exits, from which confidence on, where the network may end; and the bounds behind them. */
+#include "arch/select.h"
 #include "tests/unit/small.h"
 #include "train/policy.h"
 
@@ -8,10 +9,11 @@
 /* ---- the policy ---- */
 
 #define N 200u
+#define CLASSES 3u
 typedef struct world {
     int64_t label[N];
     size_t choice[3 * N], untouched[N];
-    float confidence[3 * N];
+    float confidence[3 * N], logits[3 * N * CLASSES], temperature[3];
     bool usable[3];
     double reach[3], head[3];
     exn_evidence evidence;
@@ -33,15 +35,38 @@ static void make_world(world *w, size_t sure, size_t wrong) {
     w->evidence = (exn_evidence){.exits = 3,
                                  .samples = N,
                                  .label = w->label,
-                                 .choice = w->choice,
-                                 .confidence = w->confidence,
+                                 .classes = CLASSES,
+                                 .logits = w->logits,
+                                 .temperature = w->temperature,
                                  .untouched = w->untouched,
                                  .usable = w->usable};
     w->costs = (exn_costs){.reach = w->reach, .head = w->head, .exits = 3};
 }
 
-static void decide(exn_policy *p, const world *w, exn_target target) {
-    exn_policy_decide(p, target, &w->evidence, &w->costs, &exn_caution_default);
+/* Logits that make an exit choose this class with this confidence. */
+static void speak(float *logits, size_t choice, float confidence) {
+    for (size_t c = 0; c < CLASSES; c++) logits[c] = 0;
+    logits[choice] = logf(confidence * (CLASSES - 1) / (1 - confidence));
+}
+
+static void decide_on(exn_policy *p, exn_target target, exn_evidence *e, const exn_costs *costs) {
+    exn_context *ctx = unit_context();
+    exn_kernel_set set;
+    unit_assert_ok(ctx, exn_kernels_for_context(&set, ctx));
+    e->kernels = &set;
+    unit_assert_ok(ctx, exn_policy_decide(p, ctx, target, e, costs, &exn_caution_default));
+    exn_context_destroy(ctx);
+}
+
+static void decide(exn_policy *p, world *w, exn_target target) {
+    for (size_t e = 0; e < 3; e++) {
+        w->temperature[e] = 1;
+        for (size_t i = 0; i < w->evidence.samples; i++) {
+            const size_t at = e * w->evidence.samples + i;
+            speak(w->logits + at * CLASSES, w->choice[at], w->confidence[at]);
+        }
+    }
+    decide_on(p, target, &w->evidence, &w->costs);
 }
 
 START_TEST(good_exit_is_used) {
@@ -103,8 +128,8 @@ END_TEST
 
 START_TEST(many_exits_are_added_greedily) {
     enum { E = 9 };
-    static size_t choice[E * N], untouched[N];
-    static float confidence[E * N];
+    static size_t untouched[N];
+    static float logits[E * N * CLASSES], temperature[E];
     static int64_t label[N];
     bool usable[E];
     double reach[E], head[E];
@@ -112,18 +137,20 @@ START_TEST(many_exits_are_added_greedily) {
         usable[e] = e + 1 < E;
         reach[e] = (double)(e + 1) / E;
         head[e] = 0;
-        for (size_t i = 0; i < N; i++) confidence[e * N + i] = i % E <= e ? 0.999f : 0.1f;
+        temperature[e] = 1;
+        for (size_t i = 0; i < N; i++) speak(logits + (e * N + i) * CLASSES, 0, i % E <= e ? 0.9999f : 0.34f);
     }
-    const exn_evidence evidence = {.exits = E,
-                                   .samples = N,
-                                   .label = label,
-                                   .choice = choice,
-                                   .confidence = confidence,
-                                   .untouched = untouched,
-                                   .usable = usable};
+    exn_evidence evidence = {.exits = E,
+                             .samples = N,
+                             .label = label,
+                             .classes = CLASSES,
+                             .logits = logits,
+                             .temperature = temperature,
+                             .untouched = untouched,
+                             .usable = usable};
     const exn_costs costs = {.reach = reach, .head = head, .exits = E};
     exn_policy p;
-    exn_policy_decide(&p, EXN_TARGET_KEEP, &evidence, &costs, &exn_caution_default);
+    decide_on(&p, EXN_TARGET_KEEP, &evidence, &costs);
     for (size_t e = 0; e < E; e++) ck_assert(p.enabled[e]);
 }
 END_TEST

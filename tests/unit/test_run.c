@@ -102,7 +102,7 @@ START_TEST(all_leave_at_the_first_exit_that_is_sure) {
     exn_context *ctx = unit_context();
     network net = make_network(ctx);
     for (size_t threads = 1; threads <= 3; threads++) {
-        exn_exit_rule rules[EXITS] = {{true, 1, 0}, {true, 1, 0}, {true, 1, 0}};
+        exn_exit_rule rules[EXITS] = {{true, 1, 0, 0}, {true, 1, 0, 0}, {true, 1, 0, 0}};
         ck_assert_uint_eq(check_leaving(&net, threads, rules), 0);
         rules[0].enabled = false;
         ck_assert_uint_eq(check_leaving(&net, threads, rules), 1);
@@ -125,7 +125,7 @@ START_TEST(samples_leave_singly) {
         const double sure = confidence_of(net.expected[0] + sample * CLASSES, 2.0, &label);
         const double sure_later = confidence_of(net.expected[1] + sample * CLASSES, 0.5, &label);
         const exn_exit_rule rules[EXITS] = {
-            {true, 2.0f, (float)sure - 1e-4f}, {true, 0.5f, (float)sure_later - 1e-4f}, {true, 1, 0}};
+            {true, 2.0f, (float)sure - 1e-4f, 0}, {true, 0.5f, (float)sure_later - 1e-4f, 0}, {true, 1, 0, 0}};
         check_leaving(&net, 1 + sample % 3, rules);
     }
     free_network(&net);
@@ -143,7 +143,7 @@ START_TEST(runs_allocate_nothing) {
         unit_assert_ok(ctx, exn_exec_create(&exec, ctx, plan));
         const size_t calls = counter.calls;
         counter.fail_at = calls + 1;
-        const exn_exit_rule rules[EXITS] = {{true, 1, 2}, {true, 1, 2}, {true, 1, 0}};
+        const exn_exit_rule rules[EXITS] = {{true, 1, 2, 0}, {true, 1, 2, 0}, {true, 1, 0, 0}};
         exn_leave leaves[BATCH];
         float values[BATCH * CLASSES];
         float *sinks[EXITS] = {NULL, NULL, values};
@@ -276,8 +276,40 @@ START_TEST(short_of_memory) {
 }
 END_TEST
 
+/* The second exit is off and adds nothing; the third goes by itself and by a part of the first. Twice, because nothing of a run
+ * may be left for the next. */
+START_TEST(scores_are_carried) {
+    exn_context *ctx = unit_context();
+    network net = make_network(ctx);
+    exn_plan *plan = check_plan(net.graph, NULL, 1, net.outputs, EXITS);
+    exn_exec *exec;
+    unit_assert_ok(ctx, exn_exec_create(&exec, ctx, plan));
+    unit_assert_ok(ctx, exn_exec_keep_scores(exec));
+    const exn_exit_rule rules[EXITS] = {{true, 2, 2, 0}, {false, 1, 0, 0.5f}, {true, 0.5f, 0, 0.25f}};
+    for (int again = 0; again < 2; again++) {
+        exn_leave leaves[BATCH];
+        exn_exec_set_nchw(exec, net.input);
+        exn_exec_run_exits(exec, rules, NULL, leaves);
+        for (size_t sample = 0; sample < BATCH; sample++) {
+            float score[CLASSES];
+            size_t label;
+            for (size_t c = 0; c < CLASSES; c++)
+                score[c] = 2 * net.expected[2][sample * CLASSES + c] + 0.125f * net.expected[0][sample * CLASSES + c];
+            const double sure = confidence_of(score, 1, &label);
+            ck_assert(leaves[sample].exit == 2 && leaves[sample].label == label);
+            ck_assert_float_eq_tol(leaves[sample].confidence, (float)sure, 1e-5f);
+        }
+    }
+    exn_exec_destroy(exec);
+    exn_plan_destroy(plan);
+    free_network(&net);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
 int main(void) {
     return unit_run("run", (const TTest *[]){all_leave_at_the_first_exit_that_is_sure, samples_leave_singly,
                                              runs_allocate_nothing, bits_do_not_depend_on_how_it_runs,
-                                             outputs_may_be_inputs_or_repeated, confidence, short_of_memory, NULL});
+                                             outputs_may_be_inputs_or_repeated, confidence, scores_are_carried,
+                                             short_of_memory, NULL});
 }
