@@ -4,12 +4,11 @@
 
 #include <math.h>
 
-const exn_caution exn_caution_default = {.count = 4,
-                                         .unlabelled = 0.9f,
-                                         .row = {{0, {0.975f, 0.975f}, {3.0f, 2.5f}},
-                                                 {20, {0.925f, 0.925f}, {2.5f, 2.0f}},
-                                                 {50, {0.85f, 0.85f}, {2.0f, 1.5f}},
-                                                 {100, {0.75f, 0.75f}, {2.0f, 1.5f}}}};
+const exn_caution exn_caution_default = {
+    .count = 3,
+    .headroom = 2.0f,
+    .unlabelled = 0.95f,
+    .row = {{0, {0.95f, 0.95f}, 0.5f}, {20, {0.925f, 0.925f}, 0.5f}, {50, {0.9f, 0.9f}, 0.5f}}};
 
 const exn_caution *exn_caution_or_default(const exn_caution *schedule) {
     return schedule->count ? schedule : &exn_caution_default;

@@ -11,12 +11,14 @@ typedef struct exn_caution_row {
     size_t labels; /* holds from this many labelled samples on */
     float
         threshold[EXN_POINTS]; /* by target - 1: the least that needs no evidence of the person's own; above 1: none */
-    float proof[EXN_POINTS];   /* standard errors above the floor that the person's own evidence must show for less */
+    float proof; /* UNTOUCHED: standard errors above the floor that the person's own evidence must show for less */
 } exn_caution_row;
 
 typedef struct exn_caution {
     size_t count; /* rows, ascending in labels, the first at 0; 0 in a profile: the compiled-in one holds */
     exn_caution_row row[EXN_CAUTION_ROWS_MAX];
+    float
+        headroom; /* standard errors by which the last exit must beat the untouched network before own evidence counts */
     float unlabelled;   /* the least threshold where agreement stands in for labels */
     size_t people;      /* replayed; 0: compiled in */
     double loss, level; /* mean loss of accuracy that it was held to, and with which probability it may be exceeded */

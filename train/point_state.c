@@ -39,12 +39,13 @@ json_t *exn_caution_write(const exn_caution *schedule) {
     json_t *rows = json_array();
     for (size_t i = 0; i < schedule->count; i++) {
         const exn_caution_row *r = &schedule->row[i];
-        json_array_append_new(rows, json_pack("{s:I, s:[f, f], s:[f, f]}", "labels", (json_int_t)r->labels, "threshold",
-                                              (double)r->threshold[0], (double)r->threshold[1], "proof",
-                                              (double)r->proof[0], (double)r->proof[1]));
+        json_array_append_new(rows,
+                              json_pack("{s:I, s:[f, f], s:f}", "labels", (json_int_t)r->labels, "threshold",
+                                        (double)r->threshold[0], (double)r->threshold[1], "proof", (double)r->proof));
     }
-    return json_pack("{s:I, s:f, s:f, s:f, s:o}", "people", (json_int_t)schedule->people, "loss", schedule->loss,
-                     "level", schedule->level, "unlabelled", (double)schedule->unlabelled, "rows", rows);
+    return json_pack("{s:I, s:f, s:f, s:f, s:f, s:o}", "people", (json_int_t)schedule->people, "headroom",
+                     (double)schedule->headroom, "loss", schedule->loss, "level", schedule->level, "unlabelled",
+                     (double)schedule->unlabelled, "rows", rows);
 }
 
 /* ---- reading: false where the bytes of a stranger make no sense ---- */
@@ -125,12 +126,11 @@ bool exn_points_read(exn_profile *profile, const json_t *policy) {
 }
 
 static bool read_row(exn_caution_row *out, const json_t *object) {
-    const json_t *threshold = json_object_get(object, "threshold"), *proof = json_object_get(object, "proof");
-    if (!get_count(&out->labels, object, "labels")) return false;
+    const json_t *threshold = json_object_get(object, "threshold");
+    if (!get_count(&out->labels, object, "labels") || !get_float(&out->proof, json_object_get(object, "proof"), 0, 1e6))
+        return false;
     for (size_t t = 0; t < EXN_POINTS; t++)
-        if (!get_float(&out->threshold[t], json_array_get(threshold, t), 0, 2) ||
-            !get_float(&out->proof[t], json_array_get(proof, t), 0, 1e6))
-            return false;
+        if (!get_float(&out->threshold[t], json_array_get(threshold, t), 0, 2)) return false;
     return true;
 }
 
@@ -141,6 +141,7 @@ bool exn_caution_read(exn_caution *out, const json_t *object) {
     if (!s.count || s.count > EXN_CAUTION_ROWS_MAX || !get_count(&s.people, object, "people") ||
         !get_real(&s.loss, json_object_get(object, "loss"), -1, 1) ||
         !get_real(&s.level, json_object_get(object, "level"), 0, 1) ||
+        !get_float(&s.headroom, json_object_get(object, "headroom"), 0, 1e6) ||
         !get_float(&s.unlabelled, json_object_get(object, "unlabelled"), 0, 2))
         return false;
     for (size_t i = 0; i < s.count; i++)

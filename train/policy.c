@@ -26,6 +26,7 @@ typedef struct search {
     const exn_costs *costs;
     float threshold; /* from here on, the schedule vouches */
     float proof;     /* standard errors that anything else needs */
+    bool own;        /* whether the person's own evidence counts at all */
     bool untouched;  /* the floor is the untouched network's, not the last exit's */
     exn_policy best;
 } search;
@@ -93,7 +94,7 @@ static bool allowed(exn_policy *p, const search *s) {
     p->shared = true;
     for (size_t i = 0; i + 1 < s->e->exits; i++)
         if (p->enabled[i] && p->threshold[i] < s->threshold) p->shared = false;
-    return p->shared || (p->labelled && (double)(p->right - p->floor) >= (double)s->proof * p->doubt);
+    return p->shared || (s->own && (double)(p->right - p->floor) >= (double)s->proof * p->doubt);
 }
 
 static void consider(search *s, exn_policy *candidate) {
@@ -148,7 +149,15 @@ static size_t least_agreement(size_t samples) {
     return least;
 }
 
-static void set_floor(search *s, exn_target target) {
+/* One question, asked before any candidate is looked at, so that none can answer it by luck: has this person gained? */
+static bool has_gained(const search *s, size_t untouched, size_t last, float headroom) {
+    size_t differ = 1;
+    for (size_t i = 0; i < s->e->samples; i++)
+        differ += reference_is_right(&s->best, s, true, i) != reference_is_right(&s->best, s, false, i);
+    return last > untouched && (double)(last - untouched) >= (double)headroom * sqrt((double)differ);
+}
+
+static void set_floor(search *s, exn_target target, const exn_caution *schedule) {
     const exn_evidence *e = s->e;
     exn_policy *p = &s->best;
     size_t labels = 0, untouched = 0, last = 0;
@@ -161,6 +170,7 @@ static void set_floor(search *s, exn_target target) {
         last += reference_is_right(p, s, false, i);
     }
     s->untouched = p->labelled && (target == EXN_TARGET_UNTOUCHED || untouched > last);
+    s->own = p->labelled && target == EXN_TARGET_UNTOUCHED && has_gained(s, untouched, last, schedule->headroom);
     p->floor = !p->labelled ? least_agreement(e->samples) : s->untouched ? untouched : last;
 }
 
@@ -226,10 +236,10 @@ static void decide(search *s, exn_target target, const exn_caution *schedule) {
     p->enabled[e->exits - 1] = true;
     look(s, p->enabled, 0);
     memcpy(s->last, s->choice + (e->exits - 1) * e->samples, e->samples * sizeof *s->last);
-    set_floor(s, target);
+    set_floor(s, target, schedule);
     const exn_caution_row *row = exn_caution_find(schedule, p->labelled ? p->judged : 0);
     s->threshold = p->labelled ? row->threshold[target - 1] : schedule->unlabelled;
-    s->proof = row->proof[target - 1];
+    s->proof = row->proof;
     for (size_t i = 0; i < e->exits; i++) p->threshold[i] = 1;
     p->carry = choose_carry(s);
     p->whole = s->costs->reach[e->exits - 1];

@@ -29,11 +29,13 @@ typedef struct exn_evidence {
  *   KEEP        floor: what the last exit has right, or the untouched network, whichever is more
  *   UNTOUCHED   floor: what the untouched network has right
  *
- * and that either use only thresholds that the schedule vouches for at this number of labels (strength shared between
- * people; the person's samples may only forbid), or beat the floor by `schedule.proof` standard errors of the paired
- * difference (the person's own evidence; an end always needs it). With fewer than EXN_POLICY_LABELS labels, agreement with
- * the last exit, by its lower bound (exn_lower_bound), stands in for accuracy, and there is no end. Up to five usable exits: every
- * subset is tried; more: exits are added greedily. If nothing saves at least one part in a hundred, no early exit is enabled. */
+ * and that use only thresholds that the schedule vouches for at this number of labels (strength shared between people; the
+ * person's samples may only forbid). For UNTOUCHED, and where the last exit beats the untouched network by
+ * `schedule.headroom` standard errors, lower thresholds and ends are allowed as well: to those that beat the floor by
+ * `proof` standard errors of the paired difference (the person's own evidence). With fewer than EXN_POLICY_LABELS labels,
+ * agreement with the last exit, by its lower bound (exn_lower_bound), stands in for accuracy, and there is no end. Up to five
+ * usable exits: every subset is tried; more: exits are added greedily. If nothing saves at least one part in a hundred, no early
+ * exit is enabled. */
 #define EXN_POLICY_LABELS 10u
 exn_status exn_policy_decide(exn_policy *out, exn_context *ctx, exn_target target, const exn_evidence *evidence,
                              const exn_costs *costs, const exn_caution *schedule);

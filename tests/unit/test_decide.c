@@ -213,7 +213,7 @@ START_TEST(few_samples_end_nothing) {
 END_TEST
 
 START_TEST(schedule_rows) {
-    const exn_caution s = {.count = 2, .row = {{0, {0.9f, 0.9f}, {2, 2}}, {50, {0.8f, 0.7f}, {2, 2}}}};
+    const exn_caution s = {.count = 2, .row = {{0, {0.9f, 0.9f}, 2}, {50, {0.8f, 0.7f}, 2}}};
     const exn_caution none = {0};
     ck_assert_ptr_eq(exn_caution_find(&s, 0), &s.row[0]);
     ck_assert_ptr_eq(exn_caution_find(&s, 49), &s.row[0]);
