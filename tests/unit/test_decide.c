@@ -5,6 +5,7 @@
 #include "train/policy.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 /* ---- the policy ---- */
 
@@ -261,11 +262,84 @@ START_TEST(betting_p_values) {
 }
 END_TEST
 
+/* ---- points in a profile ---- */
+
+static exn_policy some_point(float first) {
+    return (exn_policy){.enabled = {true, false, true},
+                        .threshold = {first, 1, 1},
+                        .carry = 0.4f,
+                        .labelled = true,
+                        .judged = 40,
+                        .right = 30,
+                        .floor = 29,
+                        .taken = {25, 0, 25},
+                        .samples = 50,
+                        .differ = 4,
+                        .unsure = 3,
+                        .doubt = 2.5,
+                        .shared = first > 0,
+                        .cost = 0.7,
+                        .whole = 1};
+}
+
+static void check_point(const exn_profile *profile, exn_target target, float first) {
+    const exn_policy *p = &profile->point[target - 1];
+    ck_assert(p->enabled[0] && !p->enabled[1] && p->threshold[0] == first && p->carry == 0.4f);
+    ck_assert(p->judged == 40 && p->right == 30 && p->floor == 29 && p->differ == 4 && p->unsure == 3);
+    ck_assert(p->shared == (first > 0) && p->labelled && p->doubt == 2.5 && p->taken[2] == 25);
+}
+
+START_TEST(profile_keeps_its_points) {
+    exn_context *ctx = unit_context();
+    exn_model *model;
+    exn_profile *profile, *again;
+    exn_runner *runner;
+    char *folder = unit_temp_create(), *path = unit_path(folder, "me");
+    unit_assert_ok(ctx, small_model(&model, ctx));
+    unit_assert_ok(ctx, small_profile(&profile, model, EXN_HEAD_POOLED));
+    unit_assert_fails(ctx, exn_profile_set_target(profile, EXN_TARGET_UNTOUCHED), EXN_E_INVALID, "personalise it");
+    profile->exits[0].trained = true;
+    profile->point[0] = some_point(0.9f);
+    profile->point[1] = some_point(0);
+    profile->schedule = exn_caution_default;
+    profile->schedule.people = 7;
+    unit_assert_ok(ctx, exn_profile_set_target(profile, EXN_TARGET_UNTOUCHED));
+    unit_assert_ok(ctx, exn_profile_save(profile, path));
+    unit_assert_ok(ctx, exn_profile_open(&again, model, path, NULL));
+    check_point(again, EXN_TARGET_KEEP, 0.9f);
+    check_point(again, EXN_TARGET_UNTOUCHED, 0);
+    ck_assert_mem_eq(&again->schedule, &profile->schedule, sizeof again->schedule);
+    ck_assert_int_eq(exn_profile_get_target(again), EXN_TARGET_UNTOUCHED);
+    ck_assert_uint_eq(exn_profile_deepest_exit(again), 0);
+    exn_exit_rule rules[3];
+    unit_assert_ok(ctx, exn_profile_rules(rules, again, EXN_TARGET_KEEP));
+    ck_assert(rules[0].carry == 0 && rules[0].threshold == 0.9f && !rules[1].enabled && rules[2].carry == 0.4f);
+    ck_assert_float_eq_tol(rules[2].temperature, 1 / exn_carry_own(0.4f), 1e-6f);
+    const exn_runner_options options = {.struct_size = sizeof options, .target = EXN_TARGET_KEEP};
+    unit_assert_ok(ctx, exn_runner_create(&runner, again, &options));
+    exn_runner_destroy(runner);
+    small_forge(ctx, again, path, "\"differ\":4", "\"differ\":9");
+    exn_profile_destroy(again);
+    unit_assert_ok(ctx, exn_profile_open(&again, model, path, NULL));
+    small_forge(ctx, again, path, "\"samples\":50", "\"samples\":03");
+    exn_profile_destroy(again);
+    ck_assert_int_eq(exn_profile_open(&again, model, path, NULL), EXN_E_FORMAT);
+    small_forge(ctx, profile, path, "\"carry\":0.4", "\"carry\":9.4");
+    unit_assert_fails(ctx, exn_profile_open(&again, model, path, NULL), EXN_E_FORMAT, "policy");
+    exn_profile_destroy(profile);
+    exn_model_destroy(model);
+    exn_context_destroy(ctx);
+    free(path);
+    unit_temp_remove(folder);
+}
+END_TEST
+
 int main(void) {
-    return unit_run("decide", (const TTest *const[]){
-                                  good_exit_is_used, surely_wrong_exit_is_not_used, untrained_exit_is_not_used,
-                                  head_that_costs_what_it_saves_is_not_used,
-                                  few_labels_mean_agreement_at_high_thresholds, many_exits_are_added_greedily,
-                                  headroom_is_spent_only_where_asked_for, floor_is_the_better_of_both_networks,
-                                  few_samples_end_nothing, schedule_rows, clopper_pearson, betting_p_values, NULL});
+    return unit_run("decide",
+                    (const TTest *const[]){good_exit_is_used, surely_wrong_exit_is_not_used, untrained_exit_is_not_used,
+                                           head_that_costs_what_it_saves_is_not_used,
+                                           few_labels_mean_agreement_at_high_thresholds, many_exits_are_added_greedily,
+                                           headroom_is_spent_only_where_asked_for, floor_is_the_better_of_both_networks,
+                                           few_samples_end_nothing, schedule_rows, clopper_pearson, betting_p_values,
+                                           profile_keeps_its_points, NULL});
 }
