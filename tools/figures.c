@@ -107,10 +107,12 @@ static void print_target(const exn_figures *f, const exn_profile *profile, size_
     const exn_point_figures *p = &f->points[t];
     const exn_policy *d = &profile->point[t];
     char name[64], a[16], b[16];
+    const double speedup =
+        p->mean_ms > 0 ? f->full_mean_ms / p->mean_ms : 1 / p->macs_fraction; /* not timed: counted */
     snprintf(name, sizeof name, "policy, target %s%s", exn_target_names[t + 1],
              profile->target == (exn_target)(t + 1) ? " *" : "");
     printf("  %-28s %9s %9.3f %9s  %5.2fx, ends at exit %zu\n", name, percent(a, p->accuracy), p->mean_ms,
-           percent(b, p->macs_fraction), f->full_mean_ms / p->mean_ms, p->deepest_exit);
+           percent(b, p->macs_fraction), speedup, p->deepest_exit);
     if (d->judged > 0)
         printf("      decided on %zu %s: %zu of them right, %zu asked for, within %.1f; vouched for by %s\n", d->judged,
                d->labelled ? "labels out of fold" : "answers compared with the last exit's", d->right, d->floor,
