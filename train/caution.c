@@ -8,7 +8,7 @@ const exn_caution exn_caution_default = {
     .count = 3,
     .headroom = 2.0f,
     .unlabelled = 0.95f,
-    .row = {{0, {0.95f, 0.95f}, 0.5f}, {100, {0.925f, 0.925f}, 0.5f}, {200, {0.9f, 0.9f}, 0.5f}}};
+    .row = {{0, {0.95f, 0.95f}, 2.0f}, {100, {0.925f, 0.925f}, 2.0f}, {200, {0.9f, 0.9f}, 2.0f}}};
 
 const exn_caution *exn_caution_or_default(const exn_caution *schedule) {
     return schedule->count ? schedule : &exn_caution_default;
