@@ -11,8 +11,9 @@
  *
  * AUTO is a wish, never a head's kind. To add a kind, see README.md.
  *
- * The prefix has no parameters: the feature cache stores its result. Standardise is (x - mean) * inv_std per feature,
- * fixed statistics; folding multiplies it into the FC. Features are in memory order (h, w, c) before the FC. */
+ * The prefix has no parameters: the feature cache stores its result (or, where what follows is frozen too, the FC's inputs).
+ * Standardise is (x - mean) * inv_std per feature, fixed statistics; folding multiplies it into the FC. Features are in memory
+ * order (h, w, c) before the FC. */
 #ifndef EXN_GRAPH_HEAD_H
 #define EXN_GRAPH_HEAD_H
 
@@ -83,6 +84,8 @@ exn_status exn_head_append(exn_value_id *prefix, exn_value_id *logits, exn_graph
 exn_status exn_head_append_tail(exn_value_id *logits, exn_graph *graph, exn_value_id x, const exn_head *head);
 /* The tail without its end: *features (N, exn_head_features) are what the FC's standardise reads. */
 exn_status exn_head_append_features(exn_value_id *features, exn_graph *graph, exn_value_id x, const exn_head *head);
+/* The tail's end: standardise and FC, from features as above. */
+exn_status exn_head_append_fc(exn_value_id *logits, exn_graph *graph, exn_value_id features, const exn_head *head);
 uint64_t exn_head_macs(const exn_head *head);
 /* Whether a tensor starts as ones: scales, variances, INV_STD. */
 bool exn_head_starts_as_ones(exn_head_tensor which);

@@ -126,7 +126,7 @@ static void fold_standardise(float *weight, float *bias, const exn_head *head, s
     }
 }
 
-static exn_status append_fc(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head) {
+exn_status exn_head_append_fc(exn_value_id *out, exn_graph *graph, exn_value_id x, const exn_head *head) {
     const size_t features = exn_head_features(head);
     exn_value_id inputs[3] = {x, EXN_VALUE_NONE, EXN_VALUE_NONE};
     void *weight, *bias;
@@ -165,7 +165,7 @@ exn_status exn_head_append_features(exn_value_id *features, exn_graph *graph, ex
 exn_status exn_head_append_tail(exn_value_id *logits, exn_graph *graph, exn_value_id x, const exn_head *head) {
     exn_value_id features;
     EXN_TRY(exn_head_append_features(&features, graph, x, head));
-    return append_fc(logits, graph, features, head);
+    return exn_head_append_fc(logits, graph, features, head);
 }
 
 exn_status exn_head_append(exn_value_id *prefix, exn_value_id *logits, exn_graph *graph, exn_value_id x,

@@ -90,7 +90,7 @@ static exn_status predict(recalling *r) {
         const exn_exit *exit = e < r->exits ? &r->profile->exits[e] : NULL;
         if (exit != NULL && !exn_exit_is_own(exit, r->profile->model)) {
             EXN_TRY(
-                exn_predict(out, r->tool->ctx, t->kernels, &exit->head, t->cache, t->first[e], r->record, r->samples));
+                exn_predict(out, r->tool->ctx, t->kernels, &exit->head, t->cache, t->cached[e], r->record, r->samples));
             continue;
         }
         const size_t known = r->profile->model->classes;

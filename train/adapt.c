@@ -184,7 +184,7 @@ static exn_status load(exn_adapt *a) {
     if (!a->features || !a->start || !a->rows || !a->share || !a->shift || !a->seen || !a->scratch || !a->learns ||
         !a->loss)
         return EXN_E_NOMEM;
-    EXN_TRY(exn_tail_run(a->features, EXN_TAIL_FEATURES, s->ctx, t->kernels, &a->head, t->cache, t->first[a->exit],
+    EXN_TRY(exn_tail_run(a->features, EXN_TAIL_FEATURES, s->ctx, t->kernels, &a->head, t->cache, t->cached[a->exit],
                          s->record, s->count));
     EXN_TRY(set_norm(a));
     standardise(a);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The feature cache: what the frozen backbone said about every input, in memory or in a file that survives a kill.
  *
- * A record is one input: its content hash, then floats (the untouched network's logits, then each exit's prefix). Labels
+ * A record is one input: its content hash, then floats (the untouched network's logits, then what each exit reads: see extract.c). Labels
  * are not part of it, so that a photo may be relabelled without extracting it again.
  *
  * File, in the machine's byte order (another order does not recognise the magic number and is refused):

@@ -21,8 +21,8 @@ exn_status exn_fit_run_trunk(exn_fit *fit) {
     const exn_fit_samples *s = &fit->samples;
     fit->rows = exn_calloc(fit->ctx, s->count, fit->row * sizeof *fit->rows);
     if (!fit->rows) return EXN_E_NOMEM;
-    return exn_tail_run(fit->rows, EXN_TAIL_FEATURES, fit->ctx, fit->kernels, fit->head, s->cache, s->first, s->record,
-                        s->count);
+    return exn_tail_run(fit->rows, EXN_TAIL_FEATURES, fit->ctx, fit->kernels, fit->head, s->cache,
+                        (exn_cached){.first = s->first}, s->record, s->count);
 }
 
 /* Closed form over all samples, two passes in double: mean, then deviation around it. A classifier goes on computing what

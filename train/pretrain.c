@@ -49,7 +49,7 @@ exn_status exn_pretrainer_create(exn_pretrainer **out, exn_profile *profile, con
     const exn_trainer_options inner = {
         .struct_size = sizeof inner, .cache_path = filled.cache_path, .costs = filled.costs, .seed = made->seed};
     exn_status status = check_choice(made);
-    if (status == EXN_OK) status = exn_trainer_create(&made->trainer, profile, &inner);
+    if (status == EXN_OK) status = exn_trainer_create_for(&made->trainer, profile, &inner, true);
     if (status == EXN_OK)
         *out = made;
     else

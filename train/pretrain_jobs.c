@@ -49,7 +49,7 @@ static exn_status find_twins(size_t *group, const exn_pretrainer *p) {
     float *rows = exn_calloc(p->ctx, n, features * sizeof *rows);
     exn_status status = rows ? EXN_OK : EXN_E_NOMEM;
     for (size_t i = 0; status == EXN_OK && i < n; i++)
-        status = exn_cache_read(rows + i * features, t->cache, p->photo[i].record, t->first[last], features);
+        status = exn_cache_read(rows + i * features, t->cache, p->photo[i].record, t->cached[last].first, features);
     if (status == EXN_OK) status = exn_samples_group(group, p->ctx, &t->kernels->f32_vector, NULL, rows, n, features);
     exn_free(p->ctx, rows);
     return status;
@@ -249,7 +249,7 @@ static exn_status begin_job(exn_pretrainer *p, const job *j) {
     const exn_fit_samples samples = {.cache = t->cache,
                                      .record = p->record,
                                      .count = count,
-                                     .first = t->first[j->exit],
+                                     .first = t->cached[j->exit].first,
                                      .target = p->target,
                                      .soft = p->soft};
     return exn_fit_create(&p->fit, p->ctx, t->kernels, t->pool, &p->work, &samples, &options);
@@ -262,7 +262,7 @@ static exn_status listen(exn_pretrainer *p, const job *j) {
     for (size_t i = 0; i < p->photo_count; i++)
         if (p->photo[i].fold == j->fold) p->record[count++] = p->photo[i].record;
     float *said = p->target; /* no longer needed */
-    EXN_TRY(exn_predict(said, p->ctx, t->kernels, &p->work, t->cache, t->first[j->exit], p->record, count));
+    EXN_TRY(exn_predict(said, p->ctx, t->kernels, &p->work, t->cache, t->cached[j->exit], p->record, count));
     for (size_t i = 0; i < p->photo_count; i++) {
         if (p->photo[i].fold != j->fold) continue;
         memcpy(p->held_out + (j->exit * p->photo_count + i) * p->classes, said, p->classes * sizeof *said);

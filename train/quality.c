@@ -3,13 +3,12 @@
 #include "train/quality.h"
 
 #include "kernels/elementwise.h"
-#include "train/tail.h"
 
 #include <math.h>
 
 exn_status exn_predict(float *out, exn_context *ctx, const exn_kernel_set *kernels, const exn_head *head,
-                       const exn_cache *cache, size_t first, const size_t *records, size_t count) {
-    return exn_tail_run(out, EXN_TAIL_LOGITS, ctx, kernels, head, cache, first, records, count);
+                       const exn_cache *cache, exn_cached from, const size_t *records, size_t count) {
+    return exn_tail_run(out, EXN_TAIL_LOGITS, ctx, kernels, head, cache, from, records, count);
 }
 
 static void scale_row(float *out, const exn_f32_vector *vector, const float *logits, size_t classes,

@@ -4,13 +4,11 @@
 #ifndef EXN_TRAIN_QUALITY_H
 #define EXN_TRAIN_QUALITY_H
 
-#include "graph/head.h"
-#include "train/cache.h"
+#include "train/tail.h"
 
-/* Logits of a folded, lowered head, as a run would compute them, for the records given. `first`: where the head's prefix
- * begins in a record. out: count x classes. */
+/* Logits of a folded, lowered head, as a run would compute them, for the records given. out: count x classes. */
 exn_status exn_predict(float *out, exn_context *ctx, const exn_kernel_set *kernels, const exn_head *head,
-                       const exn_cache *cache, size_t first, const size_t *records, size_t count);
+                       const exn_cache *cache, exn_cached from, const size_t *records, size_t count);
 
 /* out (may be logits itself) = softmax(logits / temperature), row by row. */
 void exn_probabilities(float *out, const exn_f32_vector *vector, const float *logits, size_t rows, size_t classes,

@@ -45,7 +45,7 @@ static exn_status divide(exn_session *s) {
     float *rows = exn_calloc(s->ctx, s->count * features, sizeof *rows);
     exn_status status = rows ? EXN_OK : EXN_E_NOMEM;
     for (size_t i = 0; status == EXN_OK && i < s->count; i++)
-        status = exn_cache_read(rows + i * features, t->cache, s->record[i], t->first[s->exits - 1], features);
+        status = exn_cache_read(rows + i * features, t->cache, s->record[i], t->cached[s->exits - 1].first, features);
     if (status == EXN_OK)
         status = exn_samples_group(s->group, s->ctx, &t->kernels->f32_vector, s->samples, rows, s->count, features);
     if (status == EXN_OK)
@@ -175,6 +175,7 @@ static exn_status judge_camera(exn_session *s) {
 
 /* Photos are seen the way they will be from here on. */
 static exn_status start_training(exn_session *s) {
+    exn_trainer_end_extraction(s->trainer);
     EXN_TRY(divide(s));
     EXN_TRY(read_own(s));
     go_to(s, s->folds ? s->exits : 0);

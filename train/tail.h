@@ -11,9 +11,16 @@ typedef enum exn_tail {
     EXN_TAIL_LOGITS    /* classes a record */
 } exn_tail;
 
-/* For the records given, whose floats from `first` on are the head's prefix. out: count rows. */
+/* Where a record holds what a head reads: from float `first` on its prefix, or the inputs of its FC, where nothing before them
+ * will change any more. */
+typedef struct exn_cached {
+    size_t first;
+    bool features;
+} exn_cached;
+
+/* For the records given. out: count rows. */
 exn_status exn_tail_run(float *out, exn_tail what, exn_context *ctx, const exn_kernel_set *kernels,
-                        const exn_head *head, const exn_cache *cache, size_t first, const size_t *records,
+                        const exn_head *head, const exn_cache *cache, exn_cached from, const size_t *records,
                         size_t count);
 
 #endif

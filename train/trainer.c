@@ -13,15 +13,13 @@ void exn_trainer_destroy(exn_trainer *trainer) {
     exn_held_out_free(&trainer->held_out, ctx);
     if (trainer->pool) exn_pool_destroy(trainer->pool);
     exn_cache_close(trainer->cache);
-    if (trainer->exec) exn_exec_destroy(trainer->exec);
-    if (trainer->plan) exn_plan_destroy(trainer->plan);
+    exn_trainer_end_extraction(trainer);
     if (trainer->resizer) exn_resizer_destroy(trainer->resizer);
-    exn_network_destroy(&trainer->network, ctx);
     exn_free(ctx, trainer->costs);
     exn_free(ctx, trainer->input);
     exn_free(ctx, trainer->record);
     exn_free(ctx, trainer->sinks);
-    exn_free(ctx, trainer->first);
+    exn_free(ctx, trainer->cached);
     for (size_t i = 0; trainer->samples && i < trainer->sample_count; i++) exn_free(ctx, trainer->samples[i].bytes);
     exn_free(ctx, trainer->samples);
     exn_free(ctx, trainer);
@@ -29,74 +27,13 @@ void exn_trainer_destroy(exn_trainer *trainer) {
 
 /* ---- creation ---- */
 
-/* A record is the logits, then the prefixes in the order of the exits. */
-static exn_status lay_out_record(exn_trainer *trainer) {
-    const exn_profile *profile = trainer->profile;
-    const exn_model *model = profile->model;
-    trainer->input_count = model->channels * model->height * model->width;
-    trainer->first = exn_calloc(trainer->ctx, profile->exit_count, sizeof *trainer->first);
-    if (!trainer->first) return EXN_E_NOMEM;
-    trainer->record_count = model->classes;
-    for (size_t i = 0; i < profile->exit_count; i++) {
-        size_t h, w, c;
-        trainer->first[i] = trainer->record_count;
-        trainer->record_count += exn_head_prefix_shape(&h, &w, &c, &profile->exits[i].head);
-    }
-    trainer->input = exn_calloc(trainer->ctx, trainer->input_count, sizeof *trainer->input);
-    trainer->record = exn_calloc(trainer->ctx, trainer->record_count, sizeof *trainer->record);
-    trainer->sinks = exn_calloc(trainer->ctx, profile->exit_count + 1, sizeof *trainer->sinks);
-    return trainer->input && trainer->record && trainer->sinks ? EXN_OK : EXN_E_NOMEM;
-}
-
-static exn_status plan_extraction(exn_trainer *trainer) {
-    const size_t exits = trainer->profile->exit_count;
-    EXN_TRY(exn_network_build(&trainer->network, trainer->profile, 1, EXN_NETWORK_ALL));
-    exn_value_id *outputs = exn_calloc(trainer->ctx, exits + 1, sizeof *outputs);
-    if (!outputs) return EXN_E_NOMEM;
-    for (size_t i = 0; i < exits; i++) {
-        outputs[i] = trainer->network.prefix[i];
-        trainer->sinks[i] = trainer->record + trainer->first[i];
-    }
-    outputs[exits] = trainer->network.graph->output;
-    trainer->sinks[exits] = trainer->record;
-    const exn_plan_options options = {.kernels = trainer->kernels,
-                                      .threads = exn_context_threads(trainer->ctx),
-                                      .arithmetic = EXN_EXACT,
-                                      .outputs = outputs,
-                                      .output_count = exits + 1};
-    exn_status status = exn_plan_create(&trainer->plan, trainer->network.graph, &options);
-    exn_free(trainer->ctx, outputs);
-    return status == EXN_OK ? exn_exec_create(&trainer->exec, trainer->ctx, trainer->plan) : status;
-}
-
-/* What makes features comparable: the network's bytes, arithmetic, where exits are attached, and what they read there. */
-static exn_status make_key(char key[EXN_HASH_TEXT_BYTES], const exn_trainer *trainer) {
-    const exn_profile *profile = trainer->profile;
-    exn_context *ctx = trainer->ctx;
-    size_t length = strlen(profile->network_hash) + 32;
-    for (size_t i = 0; i < profile->exit_count; i++) length += strlen(profile->exits[i].tap) + 32;
-    char *text = exn_malloc(ctx, length, 1);
-    if (!text) return EXN_E_NOMEM;
-    size_t used =
-        (size_t)snprintf(text, length, "%s %s", profile->network_hash, trainer->kernels->fused ? "fused" : "rounded");
-    for (size_t i = 0; i < profile->exit_count; i++)
-        used += (size_t)snprintf(text + used, length - used, "\n%zu %s", trainer->first[i], profile->exits[i].tap);
-    exn_hash_text(key, text, used);
-    exn_free(ctx, text);
-    return EXN_OK;
-}
-
-static size_t extraction_bytes(const exn_trainer *trainer) {
-    return exn_plan_arena(trainer->plan).bytes + exn_plan_packed_bytes(trainer->plan);
-}
-
 /* Extraction and training do not run at the same time, but both need the features. */
 static exn_status open_cache(exn_trainer *trainer, const char *path) {
     char key[EXN_HASH_TEXT_BYTES];
-    EXN_TRY(make_key(key, trainer));
+    EXN_TRY(exn_trainer_key(key, trainer));
     size_t limit = 0;
     if (trainer->memory_budget_bytes) {
-        const size_t needed = extraction_bytes(trainer);
+        const size_t needed = trainer->extraction_bytes;
         if (needed >= trainer->memory_budget_bytes)
             return exn_fail(trainer->ctx, EXN_E_NOMEM,
                             "a memory budget of %zu bytes is too small: extracting features alone takes %zu",
@@ -127,14 +64,19 @@ static exn_status set_up(exn_trainer *trainer, const exn_trainer_options *option
         return exn_fail(trainer->ctx, EXN_E_INVALID, "time budget of %g seconds", options->time_budget_s);
     EXN_TRY(exn_profile_verify(trainer->profile));
     if (options->costs) EXN_TRY(keep_costs(trainer, options->costs));
-    EXN_TRY(lay_out_record(trainer));
-    EXN_TRY(plan_extraction(trainer));
+    EXN_TRY(exn_trainer_lay_out(trainer));
+    EXN_TRY(exn_trainer_begin_extraction(trainer));
     EXN_TRY(exn_resizer_create(&trainer->resizer, trainer->ctx));
     EXN_TRY(exn_pool_create(&trainer->pool, trainer->ctx, exn_context_threads(trainer->ctx)));
     return open_cache(trainer, options->cache_path);
 }
 
 exn_status exn_trainer_create(exn_trainer **out, exn_profile *profile, const exn_trainer_options *options) {
+    return exn_trainer_create_for(out, profile, options, false);
+}
+
+exn_status exn_trainer_create_for(exn_trainer **out, exn_profile *profile, const exn_trainer_options *options,
+                                  bool whole_heads) {
     exn_trainer_options filled;
     if (!profile) return EXN_E_INVALID;
     if (!out) return exn_fail(profile->ctx, EXN_E_INVALID, "exn_trainer_create: out is NULL");
@@ -144,6 +86,7 @@ exn_status exn_trainer_create(exn_trainer **out, exn_profile *profile, const exn
     trainer->ctx = profile->ctx;
     trainer->profile = profile;
     trainer->kernels = &profile->model->kernels;
+    trainer->whole_heads = whole_heads;
     const exn_status status = set_up(trainer, &filled);
     if (status == EXN_OK)
         *out = trainer;
@@ -158,21 +101,6 @@ static exn_status check_label(const exn_trainer *trainer, int64_t label) {
     if (label == EXN_UNLABELLED || (label >= 0 && (uint64_t)label < trainer->profile->class_count)) return EXN_OK;
     return exn_fail(trainer->ctx, EXN_E_INVALID, "label %lld: the profile has the classes 0 to %zu", (long long)label,
                     trainer->profile->class_count - 1);
-}
-
-static exn_status extract(size_t *record, exn_trainer *trainer, const exn_content *content) {
-    memcpy(exn_exec_input(trainer->exec), trainer->input, trainer->input_count * sizeof *trainer->input);
-    exn_exec_run(trainer->exec, trainer->sinks);
-    for (size_t i = 0; i < trainer->record_count; i++)
-        if (!isfinite(trainer->record[i]))
-            return exn_fail(trainer->ctx, EXN_E_INVALID, "the network's features of this input are not finite");
-    return exn_cache_append(record, trainer->cache, content, trainer->record);
-}
-
-exn_status exn_trainer_gather(size_t *record, exn_content *content, exn_trainer *trainer) {
-    *content = exn_content_of(trainer->input, trainer->input_count);
-    *record = exn_cache_find(trainer->cache, content);
-    return *record == EXN_CACHE_MISSING ? extract(record, trainer, content) : EXN_OK;
 }
 
 /* trainer->input is filled in. A session under way was made of fewer samples: it is void. Takes `bytes` where it succeeds. */
@@ -245,8 +173,8 @@ exn_status exn_trainer_get_estimate(exn_trainer_estimate *out, const exn_trainer
     if (looks == 2) training += samples * trainer->input_count;
     estimate.cache_bytes *= looks;
     estimate.macs += (uint64_t)samples * looks * trainer->profile->model->macs;
-    /* The extraction's plan stays while heads are trained: samples may be added between two runs. */
-    estimate.peak_bytes = extraction_bytes(trainer) + training;
+    /* What extraction holds is given back before heads are trained. */
+    estimate.peak_bytes = trainer->extraction_bytes > training ? trainer->extraction_bytes : training;
     if (!trainer->cache_in_file) estimate.peak_bytes += estimate.cache_bytes;
     return exn_result_write(out, trainer->ctx, &estimate, sizeof estimate);
 }

@@ -8,6 +8,7 @@
 #include "train/policy.h"
 #include "train/profile.h"
 #include "train/samples.h"
+#include "train/tail.h"
 
 typedef struct exn_session exn_session;
 
@@ -20,16 +21,17 @@ struct exn_trainer {
     char *costs; /* NULL: measure */
     uint64_t seed;
     exn_target target;
-    /* Extraction: one input at a time through the frozen backbone. */
-    exn_network network;
+    /* Extraction: one input at a time through the frozen backbone. Plan and memory are there while it lasts. */
     exn_plan *plan;
     exn_exec *exec;
     exn_resizer *resizer;
     float *input;  /* (h, w, c) */
-    float *record; /* what the cache stores: logits, then every exit's prefix */
+    float *record; /* what the cache stores: logits, then what every exit reads */
     float **sinks; /* places in `record`, in the order of the plan's outputs */
     size_t input_count, record_count;
-    size_t *first; /* [exits]: where an exit's prefix begins in a record */
+    exn_cached *cached; /* [exits]: what a record holds for an exit */
+    bool whole_heads;   /* heads will be trained from their prefixes on: every record has them */
+    size_t extraction_bytes;
     exn_cache *cache;
     bool cache_in_file;
     exn_sample *samples;
@@ -41,6 +43,16 @@ struct exn_trainer {
     exn_held_out held_out; /* of the last run that finished, where kept */
 };
 
+/* Like exn_trainer_create; whole_heads: see above. */
+exn_status exn_trainer_create_for(exn_trainer **out, exn_profile *profile, const exn_trainer_options *options,
+                                  bool whole_heads);
+/* What is in a record, and where. */
+exn_status exn_trainer_lay_out(exn_trainer *trainer);
+/* What makes records comparable, as text. */
+exn_status exn_trainer_key(char key[EXN_HASH_TEXT_BYTES], const exn_trainer *trainer);
+/* Makes what extraction needs, unless it is there; and gives it back, which it may be at any time. */
+exn_status exn_trainer_begin_extraction(exn_trainer *trainer);
+void exn_trainer_end_extraction(exn_trainer *trainer);
 /* Copies a tensor (channels, height, width) into trainer->input; EXN_E_INVALID unless all of it is finite. */
 exn_status exn_trainer_load_tensor(exn_trainer *trainer, const float *chw);
 /* The record of what trainer->input holds, extracted now if the cache does not have it yet. */

@@ -76,7 +76,7 @@ static exn_status begin(exn_whole *w) {
     options.seed = t->seed;
     options.stream = w->exit * (EXN_FOLDS_MAX + 1) + w->fold;
     const exn_fit_samples samples = {
-        .cache = t->cache, .record = w->record, .count = count, .first = t->first[w->exit], .target = w->target};
+        .cache = t->cache, .record = w->record, .count = count, .first = t->cached[w->exit].first, .target = w->target};
     return exn_fit_create(&w->fit, s->ctx, t->kernels, t->pool, &w->head, &samples, &options);
 }
 
@@ -88,7 +88,7 @@ static exn_status listen(exn_whole *w) {
     for (size_t i = 0; i < s->count; i++)
         if (s->fold[i] == w->fold) w->record[count++] = s->record[i];
     float *said = w->target; /* targets are no longer needed */
-    EXN_TRY(exn_predict(said, s->ctx, t->kernels, &w->head, t->cache, t->first[w->exit], w->record, count));
+    EXN_TRY(exn_predict(said, s->ctx, t->kernels, &w->head, t->cache, t->cached[w->exit], w->record, count));
     for (size_t i = 0; i < s->count; i++) {
         if (s->fold[i] != w->fold) continue;
         memcpy(exn_session_row(s->held_out, s, w->exit, i), said, s->classes * sizeof *said);

@@ -6,6 +6,7 @@
 #include "tests/unit/small.h"
 #include "train/fresh.h"
 #include "train/loop.h"
+#include "train/trainer.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -171,6 +172,37 @@ START_TEST(cache_file_replaces_extraction) {
     end(&plain);
     free(path);
     unit_temp_remove(folder);
+}
+END_TEST
+
+static exn_trainer *teach_pretrained(lesson *l, bool whole_heads) {
+    const exn_trainer_options o = options();
+    exn_trainer *trainer;
+    for (size_t e = 0; e < 2; e++) {
+        exn_exit *exit = &l->profile->exits[e];
+        if (exit->general.kind == EXN_HEAD_AUTO)
+            unit_assert_ok(l->ctx, exn_head_copy(&exit->general, l->ctx, &exit->head));
+    }
+    unit_assert_ok(l->ctx, exn_trainer_create_for(&trainer, l->profile, &o, whole_heads));
+    unit_assert_ok(l->ctx, small_add(trainer, 40, 80));
+    unit_assert_ok(l->ctx, exn_trainer_run(trainer, NULL, NULL));
+    return trainer;
+}
+
+/* Of a pretrained head only the FC learns: a record keeps what the FC reads, which is less, and the same in every bit. */
+START_TEST(frozen_trunks_are_cached) {
+    const exn_trainer_options o = options();
+    for (exn_head_kind kind = EXN_HEAD_LINEAR; kind < EXN_HEAD_KINDS; kind++) {
+        if (kind == EXN_HEAD_CLASSIFIER) continue;
+        lesson a = begin(NULL, 1, kind, &o), b = begin(NULL, 2, kind, &o);
+        exn_trainer *features = teach_pretrained(&a, false), *maps = teach_pretrained(&b, true);
+        ck_assert(features->cached[1].features == (exn_head_stages(kind) > 0) && !maps->cached[1].features);
+        check_same_bytes(&a, &b);
+        exn_trainer_destroy(features);
+        exn_trainer_destroy(maps);
+        end(&a);
+        end(&b);
+    }
 }
 END_TEST
 
@@ -405,7 +437,7 @@ END_TEST
 int main(void) {
     return unit_run("trainer", (const TTest *const[]){learns, order_and_duplicates_change_nothing,
                                                       kernel_sets_and_threads_change_nothing, pauses_change_nothing,
-                                                      cache_file_replaces_extraction, odd_people, budgets,
-                                                      estimate_holds, memory_may_fail,
+                                                      cache_file_replaces_extraction, frozen_trunks_are_cached,
+                                                      odd_people, budgets, estimate_holds, memory_may_fail,
                                                       threads_do_not_change_a_deep_head, optimisers_descend, NULL});
 }
