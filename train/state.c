@@ -21,7 +21,7 @@ static json_t *number(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-static json_t *write_preprocess(const exn_preprocess *p) {
+json_t *exn_preprocess_write(const exn_preprocess *p) {
     json_t *mean = json_array(), *deviation = json_array();
     for (size_t i = 0; i < 3; i++) {
         json_array_append_new(mean, json_real((double)p->mean[i]));
@@ -83,7 +83,7 @@ exn_status exn_state_write(char **out, const exn_profile *profile, const exn_ten
         "{s:s, s:{s:i, s:i}, s:{s:s, s:I, s:s, s:s}, s:o, s:o, s:s, s:I, s:I, s:o, s:s, s:o, s:o, s:o}", "schema",
         SCHEMA, "version", "major", EXN_STATE_MAJOR, "minor", EXN_STATE_MINOR, "network", "path", model_path, "bytes",
         (json_int_t)profile->model->file.size, "hash", profile->network_hash, "graph_hash", profile->model->graph_hash,
-        "preprocess", write_preprocess(&profile->preprocess), "classes", classes, "seed", seed, "labelled",
+        "preprocess", exn_preprocess_write(&profile->preprocess), "classes", classes, "seed", seed, "labelled",
         (json_int_t)profile->labelled, "unlabelled", (json_int_t)profile->unlabelled, "accuracy",
         number(profile->accuracy), "costs", profile->costs ? profile->costs : "", "exits", exits, "policy",
         exn_points_write(profile), "checksums", checksums);

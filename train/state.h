@@ -23,6 +23,8 @@ exn_status exn_state_read(exn_profile *profile, const exn_tensor_list *tensors);
 /* The network's path in a profile's bytes; free with exn_free. */
 exn_status exn_state_model_path(char **out, exn_context *ctx, const exn_tensor_list *tensors);
 
+json_t *exn_preprocess_write(const exn_preprocess *preprocess);
+
 /* Evidence of decisions: the state's `exits[].evidence`, `general.pixels`, `preprocess.personal`, `prior`. */
 json_t *exn_gate_write(const exn_gate *gate);
 bool exn_gate_read(exn_gate *out, const json_t *object);

@@ -7,6 +7,7 @@
 
 #include "arch/select.h"
 #include "graph/dump.h"
+#include "graph/export.h"
 #include "graph/fold.h"
 #include "graph/import.h"
 #include "graph/infer.h"
@@ -85,6 +86,32 @@ static void run_graph(const network *n, const exn_graph *graph, const char *name
     free(actual);
 }
 
+/* Written down as ONNX again and read back, a graph computes what it did. */
+static void check_export(const network *n, const exn_graph *graph, const char *name) {
+    char *folder = unit_temp_create(), *path = unit_path(folder, "again.onnx");
+    const exn_value *output = &graph->values[graph->output];
+    const exn_export_port port = {output->name, EXN_F32, output->shape};
+    const size_t *size = graph->values[graph->input].shape.dim;
+    exn_export e;
+    exn_mapping file;
+    exn_externals externals = {0};
+    exn_graph *source, *again;
+    unit_assert_ok(n->ctx, exn_export_create(&e, graph));
+    exn_export_value(&e, graph->output);
+    unit_assert_ok(n->ctx, exn_export_save(&e, &port, 1, NULL, 0, path));
+    exn_export_free(&e);
+    unit_assert_ok(n->ctx, exn_mapping_open(&file, n->ctx, path));
+    unit_assert_ok(n->ctx, exn_import_onnx(&source, &externals, n->ctx, &file, path));
+    unit_assert_ok(n->ctx, exn_graph_bind(&again, source, size[0], size[2], size[3]));
+    run_graph(n, again, name, 1);
+    exn_graph_destroy(again);
+    exn_graph_destroy(source);
+    exn_externals_close(&externals, n->ctx);
+    exn_mapping_close(&file);
+    free(path);
+    unit_temp_remove(folder);
+}
+
 /* Bound as the file's golden input wants it; run as bound, then folded. */
 static void check_network(const char *path, const char *name) {
     exn_context *ctx = unit_context();
@@ -98,6 +125,7 @@ static void check_network(const char *path, const char *name) {
         ck_assert_msg(exn_shape_equal(&graph->values[graph->output].shape, &n.output->shape), "%s: output shape", name);
         run_graph(&n, graph, name, 1);
         run_graph(&n, graph, name, 2);
+        check_export(&n, graph, name);
         exn_graph_destroy(graph);
     }
     network_close(&n);

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command lines: help, usage errors, JSON keys."""
 import struct
-import struct
 import unittest
 
 from program import NETWORK, ROOT, Case, idx_pair, npy, png, read_npy
 
-COMMANDS = "cpu plan attach personalise evaluate run classify bench".split()
+COMMANDS = "cpu plan attach personalise evaluate run classify export bench".split()
 
 
 class Usage(Case):
@@ -114,6 +113,19 @@ class Reports(Case):
         self.assertEqual(len(lines), 2)
         for key in ("schema", "file", "label", "index", "confidence", "exit", "infer_ms", "decode_ms"):
             self.assertIn(f'"{key}"', lines[0])
+
+    def test_export(self):
+        me = self.attach("--exits", "2")
+        for words, form, exits in (((), "exits", 3), (("--exit", "1"), "cut", 1), (("--leave",), "leave", 3)):
+            value = self.report("export", me, "-o", self.folder / "out.onnx", *words)
+            self.assertEqual((value["form"], value["exits"]), (form, exits))
+            self.assertIn(b"exeunt.classes", (self.folder / "out.onnx").read_bytes())
+        for words, says in ((("--exit", "3"), "--exit takes"), (("--exit", "1", "--leave"), "exclude"),
+                            (("--target", "keep"), "--target needs --leave"), (("--leave", "--batch", "2"), "batch 1")):
+            self.fails("export", me, "-o", self.folder / "no.onnx", *words, status=2, says=says)
+        self.fails("export", me, status=2, says="needs -o")
+        self.fails("export", me, "-o", self.folder / "none" / "out.onnx", says="none")
+        self.assertFalse((self.folder / "no.onnx").exists())
 
     def test_run_agrees_with_itself(self):
         """Batches and instruction sets change nothing."""

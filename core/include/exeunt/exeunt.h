@@ -277,6 +277,27 @@ EXN_API size_t exn_pretrainer_cache_bytes(const exn_pretrainer *pretrainer, size
 EXN_API exn_status exn_pretrainer_run(exn_pretrainer *pretrainer, exn_progress_fn *progress, void *user);
 EXN_API void exn_pretrainer_destroy(exn_pretrainer *pretrainer);
 
+/* ---- Export: a profile's network for any ONNX runtime (opset 17). ---- */
+typedef enum exn_export_form {
+    EXN_EXPORT_EXITS = 0, /* logits of every exit: outputs "exit_0" and so on, float32 (batch, classes) */
+    EXN_EXPORT_CUT = 1,   /* one exit alone: output "logits"; nothing behind it is in the file */
+    EXN_EXPORT_LEAVE =
+        2 /* leaves as a runner does, through `If`: outputs "scores" (1, classes), whose softmax is the confidence,
+                             and "exit", int64 without dimensions */
+} exn_export_form;
+
+typedef struct exn_export_options {
+    size_t struct_size;
+    exn_export_form form;
+    size_t exit;       /* EXN_EXPORT_CUT: which */
+    exn_target target; /* EXN_EXPORT_LEAVE: whose exits and thresholds */
+    size_t batch;      /* fixed in the file; 0: 1. EXN_EXPORT_LEAVE: 1 */
+} exn_export_options;
+
+/* Replaces the file atomically. Its input is the network's own, (batch, channels, height, width), preprocessed as the network wants it:
+ * what the person's camera needs beyond that is part of the graph. Metadata: "exeunt.classes" and "exeunt.preprocess", JSON. */
+EXN_API exn_status exn_profile_export(const exn_profile *profile, const char *path, const exn_export_options *options);
+
 /* ---- Runner: classifies, and leaves at the first exit that is sure enough. After creation only the buffers for resizing
  * images grow, up to the largest image seen. ---- */
 typedef struct exn_runner exn_runner;
