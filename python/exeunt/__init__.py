@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Personalised early exits for pretrained CNNs.
+
+    import exeunt
+    network = exeunt.Model("network.onnx")
+    me = exeunt.Profile.create(network, classes=names, mean=127, deviation=128)
+    with exeunt.Trainer(me) as lesson:
+        for photo, label in photos:             # uint8 (height, width, 3); label None: not known
+            lesson.add(photo, label)
+        lesson.run(lambda p: print(p.done, "of", p.total) or True)
+    me.save("me.safetensors")
+    print(exeunt.Runner(me).classify(photo))
+
+Arrays are read where they are, without copies. Everything that computes releases the interpreter's lock, so that it can run in a
+thread (`asyncio.to_thread(lesson.run)`). A Trainer or Runner belongs to one thread at a time; models and profiles may be shared."""
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Callable, Iterable, Optional, Sequence, Union
+
+import numpy as np
+
+from . import _library as c
+
+__all__ = ["Answer", "Error", "Exit", "Model", "Profile", "Progress", "Runner", "Trainer", "personalise", "version"]
+HEADS = {"auto": 0, "linear": 1, "pooled": 2, "conv": 3, "conv2": 5}
+ORDERS = {"rgb": 0, "bgr": 1, "gray": 2}
+TARGETS = {None: 0, "keep": 1, "untouched": 2}
+PHASES = ("extract", "train", "judge")
+Path = Union[str, os.PathLike]
+
+
+def version() -> str:
+    """Of the C library that is loaded."""
+    return c.library.exn_version().decode()
+
+
+class Error(Exception):
+    """What the library refused, in its own words; `status` is an exn_status (negative)."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message or c.library.exn_status_name(status).decode())
+        self.status = status
+
+
+class _Handle:
+    """One C object: destroyed with its owner or by `close`, and kept alive by whatever is made from it."""
+
+    _destroy: str
+
+    def __init__(self, pointer: c.c_void_p, parent: Optional["_Handle"], context: "Optional[_Handle]" = None):
+        self._pointer, self._parent = pointer, parent
+        self._context = context or (parent._context if parent else self)
+
+    def close(self) -> None:
+        """Frees the C object now; it cannot be used afterwards."""
+        if getattr(self, "_pointer", None):
+            getattr(c.library, self._destroy)(self._pointer)
+            self._pointer = None
+            self._parent = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+    @property
+    def _live(self) -> c.c_void_p:
+        if not self._pointer:
+            raise ValueError(f"this {type(self).__name__} is closed")
+        return self._pointer
+
+    def _check(self, status: int) -> int:
+        if status < 0:
+            raise Error(status, c.library.exn_context_error(self._context._live).decode())
+        return status
+
+
+class _Context(_Handle):
+    _destroy = "exn_context_destroy"
+
+    def __init__(self, threads: int, isa: Optional[str]):
+        pointer = c.c_void_p()
+        options = c.ContextOptions(threads=threads, cpu=isa.encode() if isa else None)
+        status = c.library.exn_context_create(c.byref(pointer), c.byref(options))
+        if status != c.OK:
+            raise Error(status, "")
+        super().__init__(pointer, None)
+
+
+def _create(function: str, owner: _Handle, *arguments) -> c.c_void_p:
+    pointer = c.c_void_p()
+    owner._check(getattr(c.library, function)(c.byref(pointer), *arguments))
+    return pointer
+
+
+def _image(array: np.ndarray) -> c.Image:
+    """uint8 (height, width) or (height, width, 1 or 3), pixels of a row side by side; rows may be apart."""
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3) or array.size == 0:
+        raise ValueError(f"an image is uint8 (height, width) or (height, width, 3), not {array.shape}")
+    if array.strides[2] != 1 or array.strides[1] != array.shape[2] or array.strides[0] < array.shape[1] * array.shape[2]:
+        array = np.ascontiguousarray(array)
+    image = c.Image(pixels=array.ctypes.data, width=array.shape[1], height=array.shape[0], channels=array.shape[2],
+                    row_bytes=array.strides[0])
+    image.array = array  # stays alive as long as the description of it
+    return image
+
+
+class Model(_Handle):
+    """A pretrained CNN, read from ONNX; its weights stay in the mapped file.
+
+    channels, height, width: of the input; classes: logits; macs: multiply-adds for one input; parameters; taps: where exits may
+    stand. height and width may be given where the file leaves them open. isa: best kernel set allowed, "avx2" say."""
+
+    _destroy = "exn_model_destroy"
+
+    def __init__(self, path: Path, *, height: int = 0, width: int = 0, threads: int = 1, isa: Optional[str] = None):
+        context = _Context(threads, isa)
+        options = c.ModelOptions(height=height, width=width)
+        super().__init__(_create("exn_model_open", context, context._live, os.fsencode(path), c.byref(options)), context,
+                         context)
+        info = c.ModelInfo()
+        self._check(c.library.exn_model_get_info(c.byref(info), self._live))
+        self.path = path
+        for name, _ in info._fields_[1:]:
+            setattr(self, name, getattr(info, name))
+
+    def _tensor(self, array: np.ndarray) -> np.ndarray:
+        if array.shape != (self.channels, self.height, self.width):
+            raise ValueError(f"the network takes {(self.channels, self.height, self.width)}, not {array.shape}")
+        return np.ascontiguousarray(array)
+
+
+@dataclass(frozen=True)
+class Exit:
+    """One exit of a profile: what it reads, what reaching it costs, when a sample leaves there."""
+
+    tap: str
+    kind: str
+    macs_fraction: float  # up to and with its head, earlier heads included, over the untouched network
+    cost_ms: float  # from the profile's cost table, 0 if not measured
+    temperature: float
+    threshold: float
+    enabled: bool
+    trained: bool
+    accuracy: float  # out of fold on personal samples; NaN: unknown
+
+
+class Profile(_Handle):
+    """Exits, their weights and the rules of one person, on top of one model."""
+
+    _destroy = "exn_profile_destroy"
+
+    def __init__(self, pointer: c.c_void_p, model: Model):
+        super().__init__(pointer, model)
+        self.model = model
+
+    @classmethod
+    def create(cls, model: Model, *, exits: int = 4, at: Optional[Sequence[str]] = None, head: str = "auto",
+               classes: Optional[Sequence[str]] = None, mean: Union[float, Sequence[float]] = 0,
+               deviation: Union[float, Sequence[float]] = 255, size: int = 0, order: Optional[str] = None,
+               seed: int = 1) -> "Profile":
+        """Fresh exits; until they are trained the profile answers as the untouched network.
+
+        at: names of values to attach exits at, instead of `exits` chosen by cost. mean, deviation: grey levels 0..255, one number or
+        one a channel. size: shorter side after resizing, 0: the input's. order: "rgb", "bgr" or "gray"."""
+        taps, tap_count = c.texts(at)
+        names, class_count = c.texts(classes)
+        order = order or ("gray" if model.channels == 1 else "rgb")
+        preprocess = c.Preprocess(size=size, order=ORDERS[order])
+        preprocess.mean[:] = np.broadcast_to(np.asarray(mean, np.float32), 3)
+        preprocess.deviation[:] = np.broadcast_to(np.asarray(deviation, np.float32), 3)
+        options = c.ProfileOptions(exits=0 if at else exits, taps=taps, tap_count=tap_count, head=HEADS[head],
+                                   classes=names, class_count=class_count, preprocess=preprocess, seed=seed)
+        return cls(_create("exn_profile_create", model, model._live, c.byref(options)), model)
+
+    @classmethod
+    def open(cls, path: Path, model: Optional[Model] = None, **options) -> "Profile":
+        """model None: the network that the profile names, opened with these options of Model."""
+        if model is None:
+            context, text = _Context(1, None), c.ctypes.create_string_buffer(4096)
+            context._check(c.library.exn_profile_model_path(text, len(text), context._live, os.fsencode(path)))
+            model = Model(os.fsdecode(text.value), **options)
+        return cls(_create("exn_profile_open", model, model._live, os.fsencode(path), None), model)
+
+    def save(self, path: Path) -> None:
+        """Replaces the file atomically."""
+        self._check(c.library.exn_profile_save(self._live, os.fsencode(path)))
+
+    def export(self, path: Path, *, exit: Optional[int] = None, leave: bool = False, target: Optional[str] = None,
+               batch: int = 1) -> None:
+        """Writes ONNX: all exits as outputs, or cut at one, or leaving through If (leave)."""
+        options = c.ExportOptions(form=2 if leave else 0 if exit is None else 1, exit=exit or 0, target=TARGETS[target],
+                                  batch=batch)
+        self._check(c.library.exn_profile_export(self._live, os.fsencode(path), c.byref(options)))
+
+    def add_classes(self, names: Sequence[str]) -> None:
+        """Classes that the network does not know; samples of them teach the exits."""
+        words, count = c.texts(names)
+        self._check(c.library.exn_profile_add_classes(self._live, words, count))
+
+    @property
+    def classes(self) -> list[str]:
+        count = c.library.exn_profile_class_count(self._live)
+        return [c.library.exn_profile_class_name(self._live, i).decode() for i in range(count)]
+
+    @property
+    def exits(self) -> list[Exit]:
+        """In order of depth; the last is the network's own classifier."""
+        kinds = {number: name for name, number in HEADS.items()} | {4: "classifier"}
+        out = []
+        for i in range(c.library.exn_profile_exit_count(self._live)):
+            info = c.ExitInfo()
+            self._check(c.library.exn_profile_get_exit(c.byref(info), self._live, i))
+            out.append(Exit(info.tap.decode(), kinds[info.kind], info.macs_fraction, info.cost_ms, info.temperature,
+                            info.threshold, info.enabled, info.trained, info.accuracy))
+        return out
+
+
+@dataclass(frozen=True)
+class Progress:
+    """phase: "extract", "train" or "judge"; done of total samples or steps."""
+
+    phase: str
+    done: int
+    total: int
+    elapsed_s: float
+
+
+class Trainer(_Handle):
+    """Personalises a profile's exits; the network itself stays as it is. The order of samples does not matter.
+
+    time_budget_s, memory_budget_bytes: 0: none. cache: file for features, kept from run to run. costs: None measures milliseconds,
+    "macs" counts, or a JSON file."""
+
+    _destroy = "exn_trainer_destroy"
+
+    def __init__(self, profile: Profile, *, time_budget_s: float = 0, memory_budget_bytes: int = 0,
+                 cache: Optional[Path] = None, costs: Optional[Path] = None, seed: int = 0, target: Optional[str] = None):
+        options = c.TrainerOptions(time_budget_s=time_budget_s, memory_budget_bytes=memory_budget_bytes,
+                                   cache_path=os.fsencode(cache) if cache else None,
+                                   costs=os.fsencode(costs) if costs else None, seed=seed, target=TARGETS[target])
+        super().__init__(_create("exn_trainer_create", profile, profile._live, c.byref(options)), profile)
+        self.profile = profile
+
+    def add(self, sample: np.ndarray, label: Optional[int] = None) -> None:
+        """uint8 (height, width[, 3]): a picture, preprocessed as the profile says; float32 (channels, height, width): ready for the
+        network. It passes the network now, once; only features are kept. label None: not known."""
+        label = c.UNLABELLED if label is None else int(label)
+        if sample.dtype == np.uint8:
+            image = _image(sample)
+            self._check(c.library.exn_trainer_add(self._live, c.byref(image), label))
+        elif sample.dtype == np.float32:
+            tensor = self.profile.model._tensor(sample)
+            self._check(c.library.exn_trainer_add_tensor(self._live, tensor.ctypes.data, label))
+        else:
+            raise TypeError(f"samples are uint8 pictures or float32 inputs, not {sample.dtype}")
+
+    def run(self, progress: Optional[Callable[[Progress], object]] = None) -> bool:
+        """Trains, judges and decides. progress returning False pauses: then the result is False, and calling again goes on. An
+        exception in progress pauses and is raised."""
+        raised: list[BaseException] = []
+
+        def told(_, at):
+            try:
+                p = at.contents
+                answer = progress(Progress(PHASES[p.phase], p.done, p.total, p.elapsed_s)) if progress else True
+                return answer is not False
+            except BaseException as error:  # it must not unwind through C
+                raised.append(error)
+                return False
+
+        status = c.library.exn_trainer_run(self._live, c.PROGRESS(told), None)
+        if raised:
+            raise raised[0]
+        return self._check(status) != c.PAUSED
+
+
+@dataclass(frozen=True)
+class Answer:
+    """label: index, name: its class; confidence: calibrated probability; exit: where the sample left."""
+
+    label: int
+    name: str
+    confidence: float
+    exit: int
+    infer_ms: float
+
+
+class Runner(_Handle):
+    """Classifies, and leaves at the first exit that is sure enough.
+
+    whole_network: the untouched network instead. target: "keep" or "untouched", another operating point than the profile's.
+    packed: file that keeps packed weights between processes."""
+
+    _destroy = "exn_runner_destroy"
+
+    def __init__(self, profile: Profile, *, whole_network: bool = False, threads: int = 0, target: Optional[str] = None,
+                 packed: Optional[Path] = None):
+        options = c.RunnerOptions(whole_network=whole_network, threads=threads, target=TARGETS[target],
+                                  packed=os.fsencode(packed) if packed else None)
+        super().__init__(_create("exn_runner_create", profile, profile._live, c.byref(options)), profile)
+        self.profile = profile
+        self._names = profile.classes
+
+    def _check(self, status: int) -> int:
+        if status < 0:
+            raise Error(status, c.library.exn_runner_error(self._live).decode())
+        return status
+
+    def classify(self, sample: np.ndarray) -> Answer:
+        """A picture or an input, as Trainer.add takes them."""
+        answer = c.Answer()
+        if sample.dtype == np.uint8:
+            image = _image(sample)
+            self._check(c.library.exn_runner_classify(self._live, c.byref(image), c.byref(answer)))
+        elif sample.dtype == np.float32:
+            tensor = self.profile.model._tensor(sample)
+            self._check(c.library.exn_runner_classify_tensor(self._live, tensor.ctypes.data, c.byref(answer)))
+        else:
+            raise TypeError(f"samples are uint8 pictures or float32 inputs, not {sample.dtype}")
+        return Answer(answer.label, self._names[answer.label], answer.confidence, answer.exit, answer.infer_ms)
+
+
+def personalise(profile: Profile, samples: Iterable[tuple[np.ndarray, Optional[int]]],
+                progress: Optional[Callable[[Progress], object]] = None, **options) -> bool:
+    """Trainer(profile, **options) over (sample, label) pairs; False if progress paused it."""
+    with Trainer(profile, **options) as trainer:
+        for sample, label in samples:
+            trainer.add(sample, label)
+        return trainer.run(progress)

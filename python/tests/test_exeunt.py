@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python package against the library and its header: pytest, with EXN_LIBRARY where the package is not installed."""
+import asyncio
+import pathlib
+import re
+import threading
+
+import numpy as np
+import pytest
+
+import exeunt
+from exeunt import _library
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NETWORK = ROOT / "examples/demo/fashion_cnn.onnx"
+HEADER = (ROOT / "core/include/exeunt/exeunt.h").read_text()
+
+
+def stripes(label, index):
+    """uint8 (28, 28): stripes whose width is the class."""
+    rng = np.random.default_rng(1000 * label + index)
+    rows = (np.arange(28)[None] + np.arange(28)[:, None] * rng.integers(3) + rng.integers(9)) // (2 + label) % 2
+    return (rows * rng.integers(150, 230) + rng.integers(0, 25, (28, 28))).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return exeunt.Model(NETWORK)
+
+
+@pytest.fixture(scope="module")
+def me(network):
+    profile = exeunt.Profile.create(network, exits=2)
+    assert exeunt.personalise(profile, ((stripes(i % 4, i), i % 4) for i in range(80)), costs="macs")
+    return profile
+
+
+@pytest.mark.parametrize("name, structure", [
+    ("exn_image", _library.Image), ("exn_model_options", _library.ModelOptions), ("exn_model_info", _library.ModelInfo),
+    ("exn_preprocess", _library.Preprocess), ("exn_profile_options", _library.ProfileOptions),
+    ("exn_exit_info", _library.ExitInfo), ("exn_trainer_options", _library.TrainerOptions),
+    ("exn_progress", _library.Progress), ("exn_export_options", _library.ExportOptions),
+    ("exn_runner_options", _library.RunnerOptions), ("exn_answer", _library.Answer)])
+def test_structures_are_the_headers(name, structure):
+    body = re.search(rf"typedef struct {name} \{{(.*?)\}} {name};", HEADER, re.S)[1]
+    fields = re.sub(r"/\*.*?\*/", "", body, flags=re.S)
+    names = [re.sub(r"\[.*", "", word.split()[-1].lstrip("*")) for line in fields.split(";") if line.strip()
+             for word in line.split(",")]
+    assert [field for field, _ in structure._fields_] == names
+
+
+def test_model(network):
+    assert (network.channels, network.height, network.width, network.classes) == (1, 28, 28, 10)
+    assert network.macs > 1e7 and network.taps > 3
+    with pytest.raises(exeunt.Error, match="none.onnx") as caught:
+        exeunt.Model("none.onnx")
+    assert caught.value.status == -5
+
+
+def test_personal(me):
+    runner = exeunt.Runner(me)
+    answers = [runner.classify(stripes(i % 4, 500 + i)) for i in range(40)]
+    assert np.mean([a.label == i % 4 for i, a in enumerate(answers)]) > 0.7
+    assert all(a.name == str(a.label) and 0 < a.confidence <= 1 and 0 <= a.exit < 3 for a in answers)
+    assert me.exits[-1].kind == "classifier" and me.exits[0].trained
+    whole = exeunt.Runner(me, whole_network=True)
+    assert np.mean([whole.classify(stripes(i % 4, 500 + i)).label == i % 4 for i in range(40)]) < 0.6
+
+
+def test_tensors_and_images_agree(network):
+    profile = exeunt.Profile.create(network, exits=1)
+    runner, picture = exeunt.Runner(profile), stripes(2, 7)
+    wide = np.zeros((28, 64), np.uint8)
+    wide[:, 9:37] = picture
+    tensor = (picture / np.float32(255)).astype(np.float32)[None]
+    expected = runner.classify(picture)
+    for other in (wide[:, 9:37], np.asfortranarray(picture), tensor):
+        answer = runner.classify(other)
+        assert (answer.label, answer.confidence) == (expected.label, pytest.approx(expected.confidence, rel=1e-5))
+    for wrong in (picture.astype(np.float64), tensor[:, :5], np.zeros((3, 3, 2), np.uint8)):
+        with pytest.raises((TypeError, ValueError)):
+            runner.classify(wrong)
+
+
+def test_file(me, tmp_path):
+    me.save(tmp_path / "me.safetensors")
+    again = exeunt.Profile.open(tmp_path / "me.safetensors")
+    assert again.exits == me.exits and again.classes == me.classes
+    for options in ({}, {"exit": 1}, {"leave": True}):
+        me.export(tmp_path / "me.onnx", **options)
+        assert (tmp_path / "me.onnx").stat().st_size > 10000
+    with pytest.raises(exeunt.Error, match="exit 9"):
+        me.export(tmp_path / "me.onnx", exit=9)
+
+
+def test_progress_pauses_and_raises(network):
+    profile = exeunt.Profile.create(network, exits=1)
+    trainer = exeunt.Trainer(profile, costs="macs")
+    for i in range(40):
+        trainer.add(stripes(i % 4, i), i % 4)
+    seen = []
+    assert trainer.run(lambda p: seen.append(p) or len(seen) < 3) is False
+    assert [type(p.done) for p in seen] == [int] * 3 and seen[0].phase in ("extract", "train")
+
+    def breaks(_):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        trainer.run(breaks)
+    assert trainer.run() is True
+    trainer.close()
+    with pytest.raises(ValueError, match="closed"):
+        trainer.run()
+
+
+def test_other_threads_run_meanwhile(network):
+    """The interpreter's lock is free while C trains: a thread counts on."""
+    profile = exeunt.Profile.create(network, exits=2)
+    ticks, done = 0, threading.Event()
+
+    def tick():
+        nonlocal ticks
+        while not done.wait(0.001):
+            ticks += 1
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    with exeunt.Trainer(profile, costs="macs") as trainer:
+        for i in range(60):
+            trainer.add(stripes(i % 4, i), i % 4)
+        assert asyncio.run(asyncio.to_thread(trainer.run))
+    done.set()
+    thread.join()
+    assert ticks > 5
