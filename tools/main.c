@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/manual.h"
 #include "tools/tool.h"
 
 static const exn_command *const commands[] = {&exn_command_cpu,         &exn_command_plan,     &exn_command_attach,
@@ -38,7 +39,8 @@ static void print_warning(void *user, exn_log_level level, const char *message) 
 static void print_program_help(void) {
     printf("exeunt: personalised early exits for pretrained CNNs\n\nusage: exeunt COMMAND [OPTION...]\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) printf("  %-12s %s\n", commands[i]->name, commands[i]->brief);
-    printf("\nexeunt COMMAND --help says more. exeunt --version prints the version.\n"
+    printf("\nexeunt COMMAND --help says more. exeunt --version prints the version,\n"
+           "--manual a manual page, --completion bash|zsh what these shells source.\n"
            "Exit status: 0 done, 1 failed, 2 wrong usage, 3 paused (personalise --resume goes on).\n");
 }
 
@@ -109,6 +111,15 @@ int main(int argc, char **argv) {
     if (strcmp(name, "--version") == 0) {
         printf("exeunt %s\n", exn_version());
         return finish_output(0);
+    }
+    if (strcmp(name, "--manual") == 0) {
+        exn_manual_print(commands, COMMAND_COUNT);
+        return finish_output(0);
+    }
+    if (strcmp(name, "--completion") == 0) {
+        if (exn_completion_print(argc > 2 ? argv[2] : "", commands, COMMAND_COUNT)) return finish_output(0);
+        print_line("", "--completion takes bash or zsh");
+        return EXN_EXIT_USAGE;
     }
     const exn_command *command = find_command(name);
     if (command == NULL) {

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command lines: help, usage errors, JSON keys."""
+import re
 import struct
+import subprocess
 import unittest
 
 from program import NETWORK, ROOT, Case, idx_pair, npy, png, read_npy
@@ -17,6 +19,26 @@ class Usage(Case):
             self.assertIn("Example: exeunt " + command, help_text)
             self.assertIn("--json", help_text)
         self.assertRegex(self.works("--version"), r"\Aexeunt \d+\.\d+\.\d+\n\Z")
+
+    def test_manual(self):
+        page = self.works("--manual")
+        self.assertTrue(page.startswith(".TH EXEUNT 1"))
+        for command in COMMANDS:
+            self.assertIn(f'.SS "exeunt {command}', page)
+            for option in re.findall(r"--([a-z-]+)", self.works(command, "--help").partition("options:")[2]):
+                self.assertIn("\\-\\-" + option.replace("-", "\\-"), page)
+
+    def test_completion(self):
+        script = self.works("--completion", "bash")
+        ask = 'COMP_WORDS=(exeunt "$@"); COMP_CWORD=$#; _exeunt; printf "%s\\n" "${COMPREPLY[@]}"'
+        for words, expected in ((("per",), ["personalise"]), (("plan", "--fast"), ["--fast-memory"]),
+                                (("classify", ""), [""]), (("attach", "--pre"), ["--pretrain"])):
+            with self.subTest(words=words):
+                done = subprocess.run(["bash", "-c", script + ask, "-", *words], capture_output=True, text=True, check=True)
+                self.assertEqual(done.stdout.splitlines(), expected)
+        self.assertTrue(self.works("--completion", "zsh").startswith("#compdef exeunt"))
+        for shell in ((), ("fish",)):
+            self.fails("--completion", *shell, status=2, says="bash or zsh")
 
     def test_mistakes(self):
         for words, says in (((), "no command"), (("sing",), "unknown command 'sing'"),
