@@ -123,6 +123,7 @@ static exn_status run(exn_tool *tool) {
     exn_status status = create(&profile, tool, model, pretrain);
     if (status == EXN_OK && pretrain) status = exn_pretrain_profile(&pretrained, tool, profile, path);
     if (status == EXN_OK) status = exn_profile_save(profile, path);
+    if (status == EXN_OK && pretrain) status = exn_pretrain_forget(tool, path);
     if (status == EXN_OK) status = print_result(tool, profile, path, pretrain ? &pretrained : NULL);
     exn_profile_destroy(profile);
     exn_model_destroy(model);

@@ -10,6 +10,7 @@
 #include "core/file.h"
 #include "tools/personalise.h"
 #include "tools/stop.h"
+#include "train/journal.h"
 #include "train/trainer.h"
 
 /* Fewer held-out samples say little, and are worth more as lessons. */
@@ -45,13 +46,16 @@ static exn_status check_target(exn_job *job) {
     const char *shared = exn_args_text(job->tool->args, "cache");
     const int length = snprintf(job->cache, sizeof job->cache, "%s%s", shared != NULL ? shared : job->path,
                                 shared != NULL ? "" : ".cache");
-    if (length < 0 || (size_t)length >= sizeof job->cache)
+    const int beside = snprintf(job->progress, sizeof job->progress, "%s.progress", job->path);
+    if (length < 0 || (size_t)length >= sizeof job->cache || beside < 0 || (size_t)beside + 2 >= sizeof job->progress)
         return exn_fail(ctx, EXN_E_INVALID, "%s: name too long", job->path);
     char copy[PATH_MAX];
     snprintf(copy, sizeof copy, "%s", job->path);
     if (access(dirname(copy), W_OK) != 0)
         return exn_fail(ctx, EXN_E_IO, "%s: cannot be replaced: %s", job->path, strerror(errno));
-    return job->resume || job->shared_cache ? EXN_OK : forget_cache(job);
+    if (job->resume) return EXN_OK;
+    EXN_TRY(exn_journal_remove(ctx, job->progress));
+    return job->shared_cache ? EXN_OK : forget_cache(job);
 }
 
 static exn_status read_options(exn_job *job, exn_trainer_options *options, double *holdout) {
@@ -66,6 +70,7 @@ static exn_status read_options(exn_job *job, exn_trainer_options *options, doubl
     EXN_TRY(exn_target_read(&options->target, job->tool));
     options->costs = exn_args_text(args, "costs");
     options->cache_path = job->cache;
+    options->progress_path = job->progress;
     job->measure = exn_args_text(args, "no-measure") == NULL;
     job->skip_bad = exn_args_text(args, "skip-bad") != NULL;
     job->resume = exn_args_text(args, "resume") != NULL;
@@ -214,6 +219,7 @@ static exn_status personalise(exn_job *job) {
     exn_trainer_destroy(job->trainer);
     job->trainer = NULL;
     if (!job->keep_cache) unlink(job->cache);
+    EXN_TRY(exn_journal_remove(job->tool->ctx, job->progress));
     job->total_s = exn_now() - begin;
     if (job->measure) EXN_TRY(exn_job_measure(&job->after, job, "after"));
     return exn_job_report(job);
@@ -240,7 +246,7 @@ static const exn_option options[] = {
     {"costs", "FILE|macs", "cost of exits instead of measured milliseconds: decisions become reproducible", 0},
     {"seed", "N", "what everything random follows from (default: the profile's)", 0},
     EXN_TARGET_OPTION,
-    {"resume", NULL, "go on with what PROFILE.cache kept of an interrupted run", 0},
+    {"resume", NULL, "go on from what PROFILE.cache and PROFILE.progress kept of an interrupted run", 0},
     {"keep-cache", NULL, "leave PROFILE.cache there when done", 0},
     {"cache", "FILE", "use and keep this feature cache, which many runs may share one after the other", 0},
     {"dump", "FILE.npy", "logits (samples, exits + 1, classes) out of fold, the untouched network's last", 0},
@@ -254,7 +260,8 @@ const exn_command exn_command_personalise = {
     .help =
         "Passes every sample once through the frozen network, trains the exits on what they see, judges them, decides\n"
         "which of them are used from which confidence on, and replaces the profile. Ctrl-C pauses (exit status 3):\n"
-        "what was extracted stays in PROFILE.cache, and --resume goes on. DATA: see tools/README.md.\n\n"
+        "what was done stays in PROFILE.cache and PROFILE.progress, and --resume goes on. DATA: see "
+        "tools/README.md.\n\n"
         "Example: exeunt personalise me.safetensors labelled/ --unlabelled camera-roll/",
     .least = 2,
     .most = 2,

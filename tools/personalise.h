@@ -10,9 +10,10 @@
 
 typedef struct exn_job {
     exn_tool *tool;
-    const char *path;     /* of the profile */
-    const char *dump;     /* NULL, or where out-of-fold logits go */
-    char cache[PATH_MAX]; /* of the features, beside it unless it is shared */
+    const char *path;        /* of the profile */
+    const char *dump;        /* NULL, or where out-of-fold logits go */
+    char cache[PATH_MAX];    /* of the features, beside it unless it is shared */
+    char progress[PATH_MAX]; /* where training stands, beside it */
     exn_person person;
     exn_dataset *data, *unlabelled; /* the second may be NULL */
     exn_trainer *trainer;

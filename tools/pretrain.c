@@ -11,6 +11,7 @@
 #include "tools/dataset_private.h"
 #include "tools/meter.h"
 #include "tools/stop.h"
+#include "train/journal.h"
 #include "train/profile.h"
 
 typedef struct teaching {
@@ -145,9 +146,9 @@ static exn_status train(teaching *t) {
     return status;
 }
 
-static exn_status create(teaching *t, const char *cache) {
+static exn_status create(teaching *t, const char *cache, const char *progress) {
     exn_args *args = t->tool->args;
-    exn_pretrainer_options options = {.struct_size = sizeof options, .cache_path = cache};
+    exn_pretrainer_options options = {.struct_size = sizeof options, .cache_path = cache, .progress_path = progress};
     if (!exn_args_number(&options.time_budget_s, args, "time-budget", 0.1, 1e9) ||
         !exn_args_count(&options.epochs, args, "epochs", 1, 10000))
         return EXN_E_INVALID;
@@ -158,19 +159,25 @@ static exn_status create(teaching *t, const char *cache) {
     return exn_pretrainer_create(&t->pretrainer, t->profile, &options);
 }
 
-static exn_status teach(teaching *t, const char *cache) {
+static exn_status teach(teaching *t, const char *cache, const char *progress) {
     EXN_TRY(open_data(t, exn_args_text(t->tool->args, "pretrain")));
-    EXN_TRY(create(t, cache));
+    EXN_TRY(create(t, cache, progress));
     EXN_TRY(extract(t));
     t->out->persons = t->people ? t->persons : 0;
     return train(t);
 }
 
+static exn_status name_files(char cache[PATH_MAX], char progress[PATH_MAX], exn_tool *tool, const char *path) {
+    const char *kept = exn_args_text(tool->args, "cache");
+    const int c = snprintf(cache, PATH_MAX, "%s%s", kept != NULL ? kept : path, kept != NULL ? "" : ".pretrain");
+    const int p = snprintf(progress, PATH_MAX, "%s.progress", path);
+    if (c >= 0 && c < PATH_MAX && p >= 0 && p + 2 < PATH_MAX) return EXN_OK;
+    return exn_fail(tool->ctx, EXN_E_INVALID, "%s: name too long", path);
+}
+
 exn_status exn_pretrain_profile(exn_pretrained *out, exn_tool *tool, exn_profile *profile, const char *path) {
-    char beside[PATH_MAX];
-    const char *cache = exn_args_text(tool->args, "cache");
-    if (cache == NULL && (size_t)snprintf(beside, sizeof beside, "%s.pretrain", path) >= sizeof beside)
-        return exn_fail(tool->ctx, EXN_E_INVALID, "%s: name too long", path);
+    char cache[PATH_MAX], progress[PATH_MAX];
+    EXN_TRY(name_files(cache, progress, tool, path));
     *out = (exn_pretrained){0};
     teaching t = {.tool = tool,
                   .profile = profile,
@@ -178,13 +185,19 @@ exn_status exn_pretrain_profile(exn_pretrained *out, exn_tool *tool, exn_profile
                   .skip_bad = exn_args_text(tool->args, "skip-bad") != NULL,
                   .out = out};
     exn_stop_catch(true);
-    const exn_status status = teach(&t, cache != NULL ? cache : beside);
+    const exn_status status = teach(&t, cache, progress);
     exn_stop_catch(false);
     struct stat info;
-    if (stat(cache != NULL ? cache : beside, &info) == 0) out->cache_bytes = (uint64_t)info.st_size;
+    if (stat(cache, &info) == 0) out->cache_bytes = (uint64_t)info.st_size;
     exn_pretrainer_destroy(t.pretrainer);
     close_data(&t);
     if (status == EXN_PAUSED) fprintf(stderr, "exeunt: paused; the same command goes on\n");
-    if (cache == NULL && status == EXN_OK) unlink(beside);
     return status;
+}
+
+exn_status exn_pretrain_forget(exn_tool *tool, const char *path) {
+    char cache[PATH_MAX], progress[PATH_MAX];
+    EXN_TRY(name_files(cache, progress, tool, path));
+    if (exn_args_text(tool->args, "cache") == NULL) unlink(cache);
+    return exn_journal_remove(tool->ctx, progress);
 }

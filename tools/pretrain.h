@@ -25,8 +25,10 @@ typedef struct exn_pretrained {
 
 /* Whether --pretrain was given; a usage error where one of the options that belong to it was given alone. */
 exn_status exn_pretrain_wanted(bool *wanted, exn_tool *tool);
-/* Trains the profile's exits. path: of the profile, beside which features are kept while it lasts. EXN_PAUSED after a signal:
- * the same call goes on from the features extracted so far. */
+/* Trains the profile's exits. path: of the profile, beside which features and progress are kept. EXN_PAUSED after a signal: the
+ * same call goes on from there. */
 exn_status exn_pretrain_profile(exn_pretrained *out, exn_tool *tool, exn_profile *profile, const char *path);
+/* Removes what was kept, once the profile is written. */
+exn_status exn_pretrain_forget(exn_tool *tool, const char *path);
 
 #endif

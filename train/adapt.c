@@ -15,6 +15,8 @@
 #define NORM_EPSILON 1e-5
 /* Features that hardly move among these samples may do so among others: they are not blown up beyond ten times. */
 #define LEAST_VARIANCE 0.01
+/* Multiply-adds between two chances to stop: a few tenths of a second. */
+#define STEP_WORK 4000000000u
 /* Multiply-adds that the ways beyond the usual one may take together for one exit. */
 #define WORK_MOST 20000000000u
 
@@ -67,6 +69,7 @@ struct exn_adapt {
     exn_span *span;
     const way *table; /* of ways */
     size_t way, ways; /* the next one; how many are tried */
+    bool fitting;     /* the one that is under way in `span`: the next, or the best again */
     size_t fitted;    /* the one that `span` holds */
 };
 
@@ -339,23 +342,54 @@ static void measure(double *loss, const exn_adapt *a) {
     exn_best_losses(loss, &judged, &s->trainer->kernels->f32_vector, a->scratch);
 }
 
-static exn_status fit(exn_adapt *a, size_t which) {
-    const way *w = &a->table[which];
+static size_t best_way(const exn_adapt *a) {
+    return exn_gate_pick(a->loss, a->way, a->judged ? a->session->labelled : 0);
+}
+
+static void begin_fit(exn_adapt *a) {
+    a->fitted = a->way < a->ways ? a->way : best_way(a);
+    const way *w = &a->table[a->fitted];
     set_targets(a, w);
-    a->fitted = which;
-    return exn_span_fit(a->span, w->pull / (double)(a->lessons ? a->lessons : 1), w->centred, EXN_ADAPT_STEPS);
+    exn_span_begin(a->span, w->pull / (double)(a->lessons ? a->lessons : 1), w->centred, EXN_ADAPT_STEPS);
+    a->fitting = true;
 }
 
 exn_status exn_adapt_step(exn_adapt *a) {
-    EXN_TRY(fit(a, a->way));
+    const exn_session *s = a->session;
+    const uint64_t work = exn_span_macs(s->count, s->classes, a->blocks, 1);
+    if (!a->fitting) begin_fit(a);
+    if (exn_span_advance(a->span, 1 + STEP_WORK / (work ? work : 1))) return EXN_OK;
+    a->fitting = false;
+    EXN_TRY(exn_span_end(a->span));
+    if (a->way == a->ways) return EXN_OK;
     gather(a, 0.0f);
-    measure(a->loss + a->way * a->session->labelled, a);
+    measure(a->loss + a->way * s->labelled, a);
     a->way++;
     return EXN_OK;
 }
 
 bool exn_adapt_done(const exn_adapt *a) {
-    return a->way == a->ways;
+    return a->way == a->ways && !a->fitting && a->fitted == best_way(a);
+}
+
+bool exn_adapt_stop(exn_adapt *a) {
+    const exn_session *s = a->session;
+    const bool cheap = exn_span_macs(s->count, s->classes, a->blocks, EXN_ADAPT_STEPS) <= STEP_WORK;
+    if (!a->way || !cheap) return exn_adapt_done(a);
+    a->ways = a->way;
+    a->fitting = false;
+    a->fitted = WAYS; /* none */
+    return true;
+}
+
+void exn_adapt_exchange(exn_adapt *a, exn_archive *archive) {
+    exn_archive_count(archive, &a->way, a->ways);
+    exn_archive_reals(archive, a->loss, a->ways * a->session->labelled);
+    exn_archive_flag(archive, &a->fitting);
+    if (archive->reading) a->fitted = WAYS; /* none: what the span held is not kept */
+    if (!a->fitting || archive->status != EXN_OK) return;
+    if (archive->reading) begin_fit(a);
+    exn_span_exchange(a->span, archive);
 }
 
 /* ---- the end ---- */
@@ -403,8 +437,7 @@ static void tell_teacher(exn_adapt *a, float kept) {
 
 exn_status exn_adapt_finish(exn_adapt *a) {
     exn_session *s = a->session;
-    const size_t best = exn_gate_pick(a->loss, a->ways, a->judged ? s->labelled : 0);
-    const way *w = &a->table[best];
+    const way *w = &a->table[a->fitted];
     exn_gate gate = {.tried = a->ways,
                      .truth = w->truth,
                      .prior = w->prior,
@@ -413,7 +446,6 @@ exn_status exn_adapt_finish(exn_adapt *a) {
                      .open = a->open,
                      .unseen = a->unseen,
                      .doubt = a->doubt};
-    if (a->fitted != best) EXN_TRY(fit(a, best));
     choose_share(&gate, a);
     EXN_TRY(blend_head(a, gate.kept));
     gather(a, gate.kept);

@@ -19,9 +19,13 @@ bool exn_adapt_possible(const exn_session *session, size_t exit);
 size_t exn_adapt_steps(size_t count, size_t classes, size_t folds, bool judged);
 exn_status exn_adapt_create(exn_adapt **out, exn_session *session, size_t exit);
 void exn_adapt_destroy(exn_adapt *adapt);
-/* One way of training in all folds. EXN_E_INVALID: diverged. */
+/* One way of training in all folds, or a part of it where it takes long. EXN_E_INVALID: diverged. */
 exn_status exn_adapt_step(exn_adapt *adapt);
 bool exn_adapt_done(const exn_adapt *adapt);
+/* No more ways are tried: steps only bring back the best so far. false: there is none, or bringing it back takes long. */
+bool exn_adapt_stop(exn_adapt *adapt);
+/* Where the training stands: written, or read into one that was made of the same session. */
+void exn_adapt_exchange(exn_adapt *adapt, exn_archive *archive);
 /* Chooses; writes the session's head, held-out logits, gate and, of the last exit, what every fold's layer says to
  * `teacher`, as logits. */
 exn_status exn_adapt_finish(exn_adapt *adapt);

@@ -10,6 +10,7 @@
 #define EXN_TRAIN_LOOP_H
 
 #include "graph/head.h"
+#include "train/archive.h"
 #include "train/cache.h"
 #include "train/optimiser.h"
 
@@ -61,6 +62,8 @@ double exn_fit_loss(const exn_fit *fit);
 /* Moves what the tape learned beside the weights (running statistics) into the head, and brings a classifier back to raw
  * features. After the last step; only then the head may be used. */
 void exn_fit_finish(exn_fit *fit);
+/* Where a fit stands, its head's weights included: written, or read into one that was created alike. */
+void exn_fit_exchange(exn_fit *fit, exn_archive *archive);
 /* Bytes that a fit will hold: arena, gradients, moments. */
 exn_status exn_fit_bytes(size_t *out, exn_context *ctx, const exn_kernel_set *kernels, const exn_head *head,
                          size_t count, const exn_fit_options *options);

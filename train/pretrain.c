@@ -15,6 +15,7 @@ void exn_pretrainer_destroy(exn_pretrainer *pretrainer) {
     exn_pretrain_end(pretrainer);
     exn_trainer_destroy(pretrainer->trainer);
     exn_free(ctx, pretrainer->photo);
+    exn_free(ctx, pretrainer->progress);
     exn_free(ctx, pretrainer);
 }
 
@@ -49,6 +50,8 @@ exn_status exn_pretrainer_create(exn_pretrainer **out, exn_profile *profile, con
     const exn_trainer_options inner = {
         .struct_size = sizeof inner, .cache_path = filled.cache_path, .costs = filled.costs, .seed = made->seed};
     exn_status status = check_choice(made);
+    if (status == EXN_OK && filled.progress_path && !(made->progress = exn_strdup(made->ctx, filled.progress_path)))
+        status = EXN_E_NOMEM;
     if (status == EXN_OK) status = exn_trainer_create_for(&made->trainer, profile, &inner, true);
     if (status == EXN_OK)
         *out = made;
@@ -147,8 +150,10 @@ exn_status exn_pretrainer_run(exn_pretrainer *p, exn_progress_fn *progress, void
     while (status == EXN_OK && !finished) {
         p->used_s = exn_now() - start;
         if (p->time_budget_s > 0 && p->used_s >= p->time_budget_s) break;
-        if (!may_go_on(p, progress, user, p->used_s)) return EXN_PAUSED;
-        status = exn_pretrain_step(&finished, p);
+        const bool go_on = may_go_on(p, progress, user, p->used_s);
+        status = exn_pretrain_keep(p, !go_on);
+        if (status == EXN_OK && !go_on) return EXN_PAUSED;
+        if (status == EXN_OK) status = exn_pretrain_step(&finished, p);
     }
     if (status == EXN_OK) status = exn_pretrain_finish(p);
     if (status != EXN_OK) exn_pretrain_end(p);

@@ -11,6 +11,7 @@
 #ifndef EXN_TRAIN_PRETRAIN_H
 #define EXN_TRAIN_PRETRAIN_H
 
+#include "train/journal.h"
 #include "train/trainer.h"
 
 #define EXN_TRIALS 2u
@@ -51,12 +52,29 @@ struct exn_pretrainer {
     exn_head work;
     size_t steps_done, steps_total;
     bool begun;
+    char *progress;       /* path of the journal; NULL: none */
+    exn_journal *journal; /* NULL: nothing is kept on disk */
 };
 
 /* Settles the photos, divides them into folds, takes memory. */
 exn_status exn_pretrain_begin(exn_pretrainer *pretrainer);
 /* One step of training; *finished: nothing is left to train. */
 exn_status exn_pretrain_step(bool *finished, exn_pretrainer *pretrainer);
+typedef struct exn_pretrain_job {
+    size_t exit, fold; /* fold: the one left out; folds: none */
+    size_t trial;      /* index in exn_trial_kinds; EXN_TRIALS: no trial */
+} exn_pretrain_job;
+exn_pretrain_job exn_pretrain_current(const exn_pretrainer *pretrainer);
+size_t exn_pretrain_job_steps(const exn_pretrainer *pretrainer, const exn_pretrain_job *job);
+exn_status exn_pretrain_begin_job(exn_pretrainer *pretrainer, const exn_pretrain_job *job);
+/* Takes what an earlier run of the same photos and options kept, and keeps more from here on; nothing where there is no place
+ * for it. */
+exn_status exn_pretrain_resume(exn_pretrainer *pretrainer);
+/* Keeps what the current job made; which kinds the trials decided for; where the current job stands, where that is worth
+ * it or `now`. */
+exn_status exn_pretrain_keep_job(exn_pretrainer *pretrainer);
+exn_status exn_pretrain_keep_kinds(exn_pretrainer *pretrainer);
+exn_status exn_pretrain_keep(exn_pretrainer *pretrainer, bool now);
 /* What a run holds beside photos and heads. */
 void exn_pretrain_end(exn_pretrainer *pretrainer);
 /* The part of it that only training needs. */

@@ -76,12 +76,9 @@ static exn_status divide(exn_pretrainer *p) {
 
 /* ---- jobs ---- */
 
-typedef struct job {
-    size_t exit, fold; /* fold: the one left out; p->folds: none */
-    size_t trial;      /* index in exn_trial_kinds; EXN_TRIALS: no trial */
-} job;
+typedef exn_pretrain_job job;
 
-static job current_job(const exn_pretrainer *p) {
+job exn_pretrain_current(const exn_pretrainer *p) {
     if (p->job < p->trials)
         return (job){.exit = p->exits - 2 - p->job / EXN_TRIALS, .fold = 0, .trial = p->job % EXN_TRIALS};
     const size_t at = p->job - p->trials, round = at / p->exits;
@@ -100,7 +97,7 @@ static bool is_trained(const exn_pretrainer *p, const job *j) {
     return j->exit + 1 < p->exits || j->fold < p->folds || p->refit;
 }
 
-static size_t job_steps(const exn_pretrainer *p, const job *j) {
+size_t exn_pretrain_job_steps(const exn_pretrainer *p, const job *j) {
     const bool last = j->exit + 1 == p->exits, trial = j->trial < EXN_TRIALS;
     const size_t samples = count_samples(p, j->fold), epochs = last ? REFIT_EPOCHS : p->epochs;
     if (!is_trained(p, j) || samples == 0) return 0;
@@ -132,12 +129,12 @@ exn_status exn_pretrain_begin(exn_pretrainer *p) {
     p->trials = p->choose_heads && p->folds ? (p->exits - 1) * EXN_TRIALS : 0;
     p->jobs = p->trials + (p->folds + 1) * p->exits;
     for (p->job = 0; p->job < p->jobs; p->job++) {
-        const job j = current_job(p);
-        p->steps_total += job_steps(p, &j);
+        const job j = exn_pretrain_current(p);
+        p->steps_total += exn_pretrain_job_steps(p, &j);
     }
     p->job = 0;
     p->begun = true;
-    return EXN_OK;
+    return exn_pretrain_resume(p);
 }
 
 static void free_heads(exn_context *ctx, exn_head *heads, size_t count) {
@@ -146,6 +143,8 @@ static void free_heads(exn_context *ctx, exn_head *heads, size_t count) {
 }
 
 void exn_pretrain_end_training(exn_pretrainer *p) {
+    exn_journal_close(p->journal);
+    p->journal = NULL;
     exn_fit_destroy(p->fit);
     exn_head_free(&p->work, p->ctx);
     exn_free(p->ctx, p->record);
@@ -200,7 +199,7 @@ static exn_fit_options fit_options(const exn_pretrainer *p, const job *j) {
     exn_fit_options options = {.schedule = EXN_SCHEDULE_ONE_CYCLE,
                                .rate = 3e-3,
                                .decay = 0.02,
-                               .steps = job_steps(p, j),
+                               .steps = exn_pretrain_job_steps(p, j),
                                .batch = BATCH,
                                .temperature = 1.0f,
                                .soft_share = SOFT_SHARE,
@@ -239,7 +238,7 @@ static exn_status start_head(exn_head *out, const exn_pretrainer *p, const job *
     return EXN_OK;
 }
 
-static exn_status begin_job(exn_pretrainer *p, const job *j) {
+exn_status exn_pretrain_begin_job(exn_pretrainer *p, const job *j) {
     const exn_trainer *t = p->trainer;
     size_t count;
     EXN_TRY(gather(&count, p, j->fold));
@@ -292,9 +291,13 @@ static double held_out_accuracy(const exn_pretrainer *p, const job *j) {
     return count ? (double)right / (double)count : 0.0;
 }
 
+/* What was made is safe before the next one begins. */
 static exn_status next_job(exn_pretrainer *p) {
+    EXN_TRY(exn_pretrain_keep_job(p));
     p->job++;
-    return p->job == p->trials && p->trials ? exn_pretrain_choose(p) : EXN_OK;
+    if (p->job != p->trials || !p->trials) return EXN_OK;
+    EXN_TRY(exn_pretrain_choose(p));
+    return exn_pretrain_keep_kinds(p);
 }
 
 static exn_status end_trial(exn_pretrainer *p, const job *j) {
@@ -333,8 +336,8 @@ static exn_status skip_job(exn_pretrainer *p) {
 exn_status exn_pretrain_step(bool *finished, exn_pretrainer *p) {
     *finished = p->job == p->jobs;
     if (*finished) return EXN_OK;
-    const job j = current_job(p);
-    if (!p->fit) EXN_TRY(begin_job(p, &j));
+    const job j = exn_pretrain_current(p);
+    if (!p->fit) EXN_TRY(exn_pretrain_begin_job(p, &j));
     if (!p->fit) return skip_job(p);
     if (!is_trained(p, &j)) return keep_head(p, &j);
     const exn_status status = exn_fit_step(p->fit);

@@ -119,14 +119,14 @@ static bool needed(const exn_session *s, size_t exit) {
     return exit + 1 < s->exits || s->labelled > 0 || s->prior.used;
 }
 
-static size_t steps_of(const exn_session *s, size_t exit) {
+size_t exn_session_steps_of(const exn_session *s, size_t exit) {
     if (!needed(s, exit)) return 0;
     return exn_adapt_possible(s, exit) ? exn_adapt_steps(s->count, s->classes, s->folds, s->labelled >= EXN_GATE_LABELS)
                                        : exn_whole_steps(&s->trainer->profile->exits[exit].head, s->count, s->folds);
 }
 
 /* To the next exit that there is something to train for. */
-static void go_to(exn_session *s, size_t above) {
+void exn_session_go_to(exn_session *s, size_t above) {
     while (above > 0 && !needed(s, above - 1)) above--;
     s->finished = above == 0;
     s->exit = s->finished ? 0 : above - 1;
@@ -178,9 +178,9 @@ static exn_status start_training(exn_session *s) {
     exn_trainer_end_extraction(s->trainer);
     EXN_TRY(divide(s));
     EXN_TRY(read_own(s));
-    go_to(s, s->folds ? s->exits : 0);
-    for (size_t e = 0; e < s->exits && s->folds; e++) s->steps_total += steps_of(s, e);
-    return EXN_OK;
+    exn_session_go_to(s, s->folds ? s->exits : 0);
+    for (size_t e = 0; e < s->exits && s->folds; e++) s->steps_total += exn_session_steps_of(s, e);
+    return exn_session_resume(s);
 }
 
 static exn_status look_again(exn_session *s) {
@@ -196,8 +196,8 @@ static exn_status look_again(exn_session *s) {
     return start_training(s);
 }
 
-exn_status exn_session_stop_looking(exn_session *s) {
-    if (!s->looking) return EXN_OK;
+/* Photos stay as they are where not all of them were looked at again. */
+static exn_status stop_looking(exn_session *s) {
     s->looking = false;
     return start_training(s);
 }
@@ -256,6 +256,7 @@ exn_status exn_session_create(exn_session **out, exn_trainer *trainer) {
 void exn_session_destroy(exn_session *s) {
     if (!s) return;
     exn_context *ctx = s->ctx;
+    exn_journal_close(s->journal);
     exn_adapt_destroy(s->adapt);
     exn_whole_destroy(s->whole);
     for (size_t e = 0; s->head && e < s->exits; e++) exn_head_free(&s->head[e], ctx);
@@ -302,12 +303,15 @@ static void settle_last(exn_session *s) {
     teach_alone(s);
 }
 
-static void leave_exit(exn_session *s) {
+/* What was made of it is safe before the next one begins. */
+static exn_status leave_exit(exn_session *s) {
+    EXN_TRY(exn_session_keep_exit(s));
     exn_adapt_destroy(s->adapt);
     exn_whole_destroy(s->whole);
     s->adapt = NULL;
     s->whole = NULL;
-    go_to(s, s->exit);
+    exn_session_go_to(s, s->exit);
+    return EXN_OK;
 }
 
 static exn_status end_exit(exn_session *s) {
@@ -315,11 +319,10 @@ static exn_status end_exit(exn_session *s) {
     if (s->whole) exn_whole_finish(s->whole);
     s->done[s->exit] = true;
     if (s->exit + 1 == s->exits) settle_last(s);
-    leave_exit(s);
-    return EXN_OK;
+    return leave_exit(s);
 }
 
-static exn_status begin_exit(exn_session *s) {
+exn_status exn_session_begin_exit(exn_session *s) {
     if (s->adapt || s->whole) return EXN_OK;
     return exn_adapt_possible(s, s->exit) ? exn_adapt_create(&s->adapt, s, s->exit)
                                           : exn_whole_create(&s->whole, s, s->exit);
@@ -335,18 +338,24 @@ void exn_session_progress(size_t *done, size_t *total, const exn_session *s) {
 }
 
 /* An exit whose training diverges is left out; the last one then stays as it was, and so does the teacher. */
-exn_status exn_session_step(exn_session *s) {
-    if (s->looking) {
-        s->steps_done++;
-        return look_again(s);
-    }
-    EXN_TRY(begin_exit(s));
+static exn_status step_exit(exn_session *s) {
+    EXN_TRY(exn_session_begin_exit(s));
     exn_status status = s->adapt ? exn_adapt_step(s->adapt) : exn_whole_step(s->whole);
-    s->steps_done++;
     if (status == EXN_OK && (s->adapt ? exn_adapt_done(s->adapt) : exn_whole_done(s->whole))) status = end_exit(s);
-    if (status != EXN_E_INVALID) return status;
-    leave_exit(s);
-    return EXN_OK;
+    return status == EXN_E_INVALID ? leave_exit(s) : status;
+}
+
+exn_status exn_session_step(exn_session *s) {
+    s->steps_done++;
+    return s->looking ? look_again(s) : step_exit(s);
+}
+
+exn_status exn_session_stop(exn_session *s) {
+    if (s->looking) return stop_looking(s);
+    exn_status status = EXN_OK;
+    if (s->adapt && exn_adapt_stop(s->adapt))
+        while (status == EXN_OK && s->adapt) status = step_exit(s);
+    return status;
 }
 
 /* ---- estimate ---- */

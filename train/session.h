@@ -7,6 +7,7 @@
 #define EXN_TRAIN_SESSION_H
 
 #include "train/gate.h"
+#include "train/journal.h"
 #include "train/trainer.h"
 
 typedef struct exn_adapt exn_adapt;
@@ -40,14 +41,22 @@ struct exn_session {
     exn_adapt *adapt; /* one of these, or neither: yet to begin */
     exn_whole *whole;
     size_t steps_done, steps_total;
+    exn_journal *journal; /* NULL: nothing is kept on disk */
 };
 
 static inline float *exn_session_row(float *table, const exn_session *session, size_t block, size_t sample) {
     return table + (block * session->count + sample) * session->classes;
 }
 
-/* Where a budget ended before every photo was looked at again: they stay as they are. */
-exn_status exn_session_stop_looking(exn_session *session);
+/* Steps that an exit will take. */
+size_t exn_session_steps_of(const exn_session *session, size_t exit);
+/* On to the next exit below `above` that there is something to train for. */
+void exn_session_go_to(exn_session *session, size_t above);
+exn_status exn_session_begin_exit(exn_session *session);
+/* Takes what an earlier run of the same session kept, and keeps more from here on; nothing where the trainer has no place for it. */
+exn_status exn_session_resume(exn_session *session);
+/* Keeps what was made of the exit that is about to be left. */
+exn_status exn_session_keep_exit(exn_session *session);
 /* By what this exit's logits are divided before they mean probabilities, as general data told; 1: it told nothing. */
 float exn_session_calibration(const exn_session *session, size_t exit);
 /* The head that a run starts an exit from: the network's own classifier, what general data taught, or a fresh one. `out` needs no

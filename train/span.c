@@ -24,6 +24,9 @@ struct exn_span {
     float *table[TABLES];
     float *bias;    /* [columns]: c, or what centring takes away */
     double largest; /* eigenvalue of the products */
+    double pull;    /* of the fit under way, as `centred` and the steps left */
+    bool centred;
+    size_t left;
 };
 
 static double of_power_method(exn_span *s) {
@@ -156,18 +159,26 @@ static double heaviest(const exn_span *s) {
     return (double)s->kernels->f32_vector.reduce(EXN_REDUCE_MAX, cells, s->table[WEIGHT]);
 }
 
-exn_status exn_span_fit(exn_span *s, double pull, bool centred, size_t steps) {
+void exn_span_begin(exn_span *s, double pull, bool centred, size_t steps) {
+    const size_t cells = s->count * s->columns;
+    s->pull = pull;
+    s->centred = centred;
+    s->left = steps;
+    memset(s->table[MOVED], 0, cells * sizeof(float));
+    memset(s->table[AHEAD], 0, cells * sizeof(float));
+}
+
+bool exn_span_advance(exn_span *s, size_t steps) {
     const exn_f32_vector *vector = &s->kernels->f32_vector;
     const size_t cells = s->count * s->columns;
-    const double curve = 0.5 * heaviest(s) * s->largest + pull, root = sqrt(pull / curve);
+    const double curve = 0.5 * heaviest(s) * s->largest + s->pull, root = sqrt(s->pull / curve);
     const double ahead = (1.0 - root) / (1.0 + root);
-    const float keep = (float)(1.0 - pull / curve), step = (float)(-1.0 / curve);
+    const float keep = (float)(1.0 - s->pull / curve), step = (float)(-1.0 / curve);
     const float forward = (float)(1.0 + ahead), back = (float)-ahead;
-    float *moved = s->table[MOVED], *y = s->table[AHEAD], *slope = s->table[SLOPE];
-    memset(moved, 0, cells * sizeof *moved);
-    memset(y, 0, cells * sizeof *y);
-    for (size_t i = 0; i < steps; i++) {
-        look(s, y, centred);
+    float *slope = s->table[SLOPE];
+    for (size_t i = 0; i < steps && s->left; i++, s->left--) {
+        float *moved = s->table[MOVED], *y = s->table[AHEAD];
+        look(s, y, s->centred);
         exn_softmax(vector, false, s->count * s->blocks, s->classes, 1, s->table[LOGITS], slope, exn_part_whole());
         vector->binary(EXN_SUB, cells, slope, 1, s->table[TARGET], 1, slope);
         vector->binary(EXN_MUL, cells, slope, 1, s->table[WEIGHT], 1, slope);
@@ -175,15 +186,29 @@ exn_status exn_span_fit(exn_span *s, double pull, bool centred, size_t steps) {
         vector->axpy(cells, step, slope, y); /* y is where the step leads */
         vector->binary(EXN_MUL, cells, moved, 1, &back, 0, moved);
         vector->axpy(cells, forward, y, moved); /* moved is the point ahead */
-        float *swap = moved;
-        moved = y;
-        y = swap;
+        s->table[MOVED] = y;
+        s->table[AHEAD] = moved;
     }
-    if (moved != s->table[MOVED]) memcpy(s->table[MOVED], moved, cells * sizeof *moved);
-    look(s, s->table[MOVED], centred);
-    for (size_t i = 0; i < cells; i++)
+    return s->left > 0;
+}
+
+exn_status exn_span_end(exn_span *s) {
+    look(s, s->table[MOVED], s->centred);
+    for (size_t i = 0; i < s->count * s->columns; i++)
         if (!isfinite(s->table[LOGITS][i])) return exn_fail(s->ctx, EXN_E_INVALID, "training diverged");
     return EXN_OK;
+}
+
+exn_status exn_span_fit(exn_span *s, double pull, bool centred, size_t steps) {
+    exn_span_begin(s, pull, centred, steps);
+    exn_span_advance(s, steps);
+    return exn_span_end(s);
+}
+
+void exn_span_exchange(exn_span *s, exn_archive *archive) {
+    exn_archive_count(archive, &s->left, s->left);
+    exn_archive_floats(archive, s->table[MOVED], s->count * s->columns);
+    exn_archive_floats(archive, s->table[AHEAD], s->count * s->columns);
 }
 
 void exn_span_move(float *weight, float *bias, const exn_span *s, size_t block) {

@@ -13,8 +13,8 @@
 #ifndef EXN_TRAIN_SPAN_H
 #define EXN_TRAIN_SPAN_H
 
-#include "core/context.h"
 #include "kernels/kernel_set.h"
+#include "train/archive.h"
 
 typedef struct exn_span exn_span;
 
@@ -31,6 +31,12 @@ void exn_span_weigh(exn_span *span, size_t block, size_t sample, float weight);
 
 /* All blocks from zero, `steps` steps. pull > 0. EXN_E_INVALID if the result is not finite. */
 exn_status exn_span_fit(exn_span *span, double pull, bool centred, size_t steps);
+/* The same in pieces: begin, advance by so many steps until none is left, end. */
+void exn_span_begin(exn_span *span, double pull, bool centred, size_t steps);
+bool exn_span_advance(exn_span *span, size_t steps); /* false: none is left */
+exn_status exn_span_end(exn_span *span);
+/* Where a fit stands that was begun: written, or read into one that was begun alike. */
+void exn_span_exchange(exn_span *span, exn_archive *archive);
 /* After a fit: logits of a block for any sample, start included. Valid until the next fit. */
 const float *exn_span_logits(const exn_span *span, size_t block, size_t sample);
 /* Adds what a block learned to weights (classes, width) over the features given and to a bias (classes). */

@@ -16,6 +16,7 @@ void exn_trainer_destroy(exn_trainer *trainer) {
     exn_trainer_end_extraction(trainer);
     if (trainer->resizer) exn_resizer_destroy(trainer->resizer);
     exn_free(ctx, trainer->costs);
+    exn_free(ctx, trainer->progress);
     exn_free(ctx, trainer->input);
     exn_free(ctx, trainer->record);
     exn_free(ctx, trainer->sinks);
@@ -64,6 +65,8 @@ static exn_status set_up(exn_trainer *trainer, const exn_trainer_options *option
         return exn_fail(trainer->ctx, EXN_E_INVALID, "time budget of %g seconds", options->time_budget_s);
     EXN_TRY(exn_profile_verify(trainer->profile));
     if (options->costs) EXN_TRY(keep_costs(trainer, options->costs));
+    if (options->progress_path && !(trainer->progress = exn_strdup(trainer->ctx, options->progress_path)))
+        return EXN_E_NOMEM;
     EXN_TRY(exn_trainer_lay_out(trainer));
     EXN_TRY(exn_trainer_begin_extraction(trainer));
     EXN_TRY(exn_resizer_create(&trainer->resizer, trainer->ctx));
@@ -196,6 +199,21 @@ static exn_status check_budget(const exn_trainer *trainer) {
                     trainer->memory_budget_bytes, estimate.peak_bytes);
 }
 
+/* Until all is trained, the time is up, or the caller wants a pause. */
+static exn_status train(exn_trainer *trainer, exn_progress_fn *progress, void *user, double start) {
+    exn_session *session = trainer->session;
+    while (!exn_session_trained(session)) {
+        trainer->used_s = exn_now() - start;
+        if (trainer->time_budget_s > 0 && trainer->used_s >= trainer->time_budget_s) break;
+        const bool go_on = may_go_on(trainer, progress, user, EXN_PHASE_TRAIN, trainer->used_s);
+        EXN_TRY(exn_session_keep(session, !go_on));
+        if (!go_on) return EXN_PAUSED;
+        EXN_TRY(exn_session_step(session));
+    }
+    if (!exn_session_trained(session)) EXN_TRY(exn_session_stop(session));
+    return may_go_on(trainer, progress, user, EXN_PHASE_JUDGE, exn_now() - start) ? EXN_OK : EXN_PAUSED;
+}
+
 exn_status exn_trainer_run(exn_trainer *trainer, exn_progress_fn *progress, void *user) {
     if (!trainer) return EXN_E_INVALID;
     const double start = exn_now() - trainer->used_s;
@@ -203,14 +221,8 @@ exn_status exn_trainer_run(exn_trainer *trainer, exn_progress_fn *progress, void
         EXN_TRY(check_budget(trainer));
         EXN_TRY(exn_session_create(&trainer->session, trainer));
     }
-    exn_status status = EXN_OK;
-    while (status == EXN_OK && !exn_session_trained(trainer->session)) {
-        trainer->used_s = exn_now() - start;
-        if (trainer->time_budget_s > 0 && trainer->used_s >= trainer->time_budget_s) break;
-        if (!may_go_on(trainer, progress, user, EXN_PHASE_TRAIN, trainer->used_s)) return EXN_PAUSED;
-        status = exn_session_step(trainer->session);
-    }
-    if (status == EXN_OK && !may_go_on(trainer, progress, user, EXN_PHASE_JUDGE, exn_now() - start)) return EXN_PAUSED;
+    exn_status status = train(trainer, progress, user, start);
+    if (status == EXN_PAUSED) return status;
     if (status == EXN_OK) status = exn_session_finish(trainer->session);
     exn_session_destroy(trainer->session);
     trainer->session = NULL;

@@ -18,7 +18,8 @@ struct exn_trainer {
     const exn_kernel_set *kernels;
     double time_budget_s;
     size_t memory_budget_bytes;
-    char *costs; /* NULL: measure */
+    char *costs;    /* NULL: measure */
+    char *progress; /* path of the journal; NULL: none */
     uint64_t seed;
     exn_target target;
     /* Extraction: one input at a time through the frozen backbone. Plan and memory are there while it lasts. */
@@ -65,6 +66,10 @@ void exn_session_destroy(exn_session *session);
 exn_status exn_session_step(exn_session *session);
 bool exn_session_trained(const exn_session *session);
 void exn_session_progress(size_t *done, size_t *total, const exn_session *session);
+/* Keeps where the exit under way stands, where that is worth it or `now`. */
+exn_status exn_session_keep(exn_session *session, bool now);
+/* No more steps will come: what the exit under way has so far is brought to an end, where that takes little. */
+exn_status exn_session_stop(exn_session *session);
 /* Judges what was trained, decides, and moves it into the profile: all of it, or on failure nothing. */
 exn_status exn_session_finish(exn_session *session);
 /* Multiply-adds of training all exits with this many samples, and the bytes that the largest fit and the session hold. */

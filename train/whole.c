@@ -118,6 +118,18 @@ exn_status exn_whole_step(exn_whole *w) {
     return exn_fit_done(w->fit) ? end(w) : EXN_OK;
 }
 
+/* Of a fold that has not begun there is nothing to keep. */
+void exn_whole_exchange(exn_whole *w, exn_archive *archive) {
+    exn_session *s = w->session;
+    bool fitting = w->fit != NULL;
+    exn_archive_count(archive, &w->fold, s->folds);
+    exn_archive_floats(archive, exn_session_row(s->held_out, s, w->exit, 0), s->count * s->classes);
+    exn_archive_flag(archive, &fitting);
+    if (!fitting || archive->status != EXN_OK) return;
+    if (archive->reading) archive->status = begin(w);
+    if (w->fit) exn_fit_exchange(w->fit, archive);
+}
+
 bool exn_whole_done(const exn_whole *w) {
     return w->done;
 }

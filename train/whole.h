@@ -13,6 +13,8 @@ exn_status exn_whole_step(exn_whole *whole);
 bool exn_whole_done(const exn_whole *whole);
 /* Moves the head into the session, whose held-out logits are written already. */
 void exn_whole_finish(exn_whole *whole);
+/* Where the training stands: written, or read into one that was made of the same session. */
+void exn_whole_exchange(exn_whole *whole, exn_archive *archive);
 exn_status exn_whole_estimate(size_t *bytes, uint64_t *macs, const exn_trainer *trainer, const exn_head *head,
                               size_t count);
 

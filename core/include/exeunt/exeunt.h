@@ -212,6 +212,9 @@ typedef struct exn_trainer_options {
     const char *costs;          /* cost table: NULL measures, "macs", or the path of a JSON file */
     uint64_t seed;              /* 0: the profile's */
     exn_target target;
+    const char
+        *progress_path; /* where training stands, kept on disk every second: the same samples go on from there, to
+                                 * the same bits, after a kill. The caller deletes it (and .0 and .1); NULL: not kept */
 } exn_trainer_options;
 
 typedef struct exn_trainer_estimate {
@@ -252,14 +255,15 @@ typedef struct exn_pretrainer exn_pretrainer;
 typedef struct exn_pretrainer_options {
     size_t struct_size;
     double time_budget_s; /* 0: none. Of training, honoured within one step; what is not trained by then stays fresh */
-    const char *cache_path; /* feature cache on disk, reused if it fits; NULL: in memory */
-    uint64_t seed;          /* 0: the profile's */
-    bool refit;             /* also fit the network's own classifier anew, on the frozen features */
-    size_t epochs;          /* 0: 8 */
-    bool single_view;       /* no augmented second view: half the time and cache */
-    bool choose_heads;      /* early heads are conv ones: try conv and conv2 and keep what is worth its cost */
-    bool prune;             /* drop early exits that are no better than an earlier one */
-    const char *costs;      /* for choose_heads, as in exn_trainer_options: NULL measures, "macs", or a JSON file */
+    const char *cache_path;    /* feature cache on disk, reused if it fits; NULL: in memory */
+    uint64_t seed;             /* 0: the profile's */
+    bool refit;                /* also fit the network's own classifier anew, on the frozen features */
+    size_t epochs;             /* 0: 8 */
+    bool single_view;          /* no augmented second view: half the time and cache */
+    bool choose_heads;         /* early heads are conv ones: try conv and conv2 and keep what is worth its cost */
+    bool prune;                /* drop early exits that are no better than an earlier one */
+    const char *costs;         /* for choose_heads, as in exn_trainer_options: NULL measures, "macs", or a JSON file */
+    const char *progress_path; /* as in exn_trainer_options */
 } exn_pretrainer_options;
 
 EXN_API exn_status exn_pretrainer_create(exn_pretrainer **out, exn_profile *profile,
