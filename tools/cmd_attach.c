@@ -153,7 +153,8 @@ const exn_command exn_command_attach = {
         "resized by --size, cropped at the centre, (grey level - mean) / std, channels in --order.\n\n"
         "With --pretrain the exits learn general data first, as a network's maker does once for everybody: every photo "
         "and\n"
-        "a second view of it pass the frozen network, heads learn from labels and from the network's own answers, and\n"
+        "--views altered copies of it pass the frozen network, heads learn from labels and from the network's own "
+        "answers, and\n"
         "are judged by photos they have not seen. Personalising starts from these heads. Ctrl-C pauses (exit status "
         "3).\n\n"
         "Example: exeunt attach efficientnet_lite0.onnx -o me.safetensors --mean 127 --std 128",

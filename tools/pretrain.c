@@ -26,7 +26,7 @@ typedef struct teaching {
 } teaching;
 
 exn_status exn_pretrain_wanted(bool *wanted, exn_tool *tool) {
-    static const char *const companions[] = {"people", "refit", "epochs", "cache", "time-budget", "skip-bad"};
+    static const char *const companions[] = {"people", "refit", "epochs", "views", "cache", "time-budget", "skip-bad"};
     *wanted = exn_args_text(tool->args, "pretrain") != NULL;
     for (size_t i = 0; !*wanted && i < sizeof companions / sizeof *companions; i++)
         if (exn_args_text(tool->args, companions[i]) != NULL)
@@ -150,7 +150,8 @@ static exn_status create(teaching *t, const char *cache, const char *progress) {
     exn_args *args = t->tool->args;
     exn_pretrainer_options options = {.struct_size = sizeof options, .cache_path = cache, .progress_path = progress};
     if (!exn_args_number(&options.time_budget_s, args, "time-budget", 0.1, 1e9) ||
-        !exn_args_count(&options.epochs, args, "epochs", 1, 10000))
+        !exn_args_count(&options.epochs, args, "epochs", 1, 10000) ||
+        !exn_args_count(&options.views, args, "views", 1, 16))
         return EXN_E_INVALID;
     options.refit = exn_args_text(args, "refit") != NULL;
     options.costs = exn_args_text(args, "costs");

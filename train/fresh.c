@@ -7,6 +7,10 @@
 #include <math.h>
 #include <string.h>
 
+/* Variance times inputs of a convolution's starting weights: a sixth of what keeps the variance through ReLU. BatchNorm restores
+ * the scale, and Adam's steps, which are equally long whatever the scale, turn small weights sooner. */
+#define START (1.0 / 3.0)
+
 static void fill_constant(float *values, size_t count, float value) {
     for (size_t i = 0; i < count; i++) values[i] = value;
 }
@@ -22,9 +26,8 @@ static uint64_t stream_of(size_t exit, exn_head_tensor which) {
     return ((uint64_t)which << 32) + (uint64_t)exit;
 }
 
-/* Inputs that one output sums; 0: the tensor does not start at random. */
-static double fan_in(const exn_head *head, const exn_shape *shape, exn_head_tensor which) {
-    if (which == EXN_HEAD_FC_WEIGHT) return (double)exn_head_features(head);
+/* Inputs that one output sums; 0: the tensor does not start at random. The FC starts from zero: it need not unlearn anything. */
+static double fan_in(const exn_shape *shape, exn_head_tensor which) {
     if (which == EXN_HEAD_DW_WEIGHT || which == EXN_HEAD_DW2_WEIGHT) return 9.0;
     return which == EXN_HEAD_PW_WEIGHT || which == EXN_HEAD_PW2_WEIGHT ? (double)shape->dim[1] : 0.0;
 }
@@ -36,10 +39,9 @@ void exn_head_reset(exn_head *head, uint64_t seed, size_t exit) {
         const size_t count = exn_head_tensor_shape(&shape, head, which);
         float *values = head->tensor[which];
         if (!count) continue;
-        const double inputs = fan_in(head, &shape, which);
+        const double inputs = fan_in(&shape, which);
         if (inputs > 0)
-            fill_normal(values, count, sqrt((which == EXN_HEAD_FC_WEIGHT ? 1.0 : 2.0) / inputs), seed,
-                        stream_of(exit, which));
+            fill_normal(values, count, sqrt(START / inputs), seed, stream_of(exit, which));
         else
             fill_constant(values, count, exn_head_starts_as_ones(which));
     }

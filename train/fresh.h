@@ -5,8 +5,8 @@
 
 #include "graph/head.h"
 
-/* Overwrites an allocated early head with its starting weights: normal numbers scaled by fan-in (He and others, 2015),
- * statistics and biases neutral. They follow from seed and exit index alone. */
+/* Overwrites an allocated early head with its starting weights: convolutions normal numbers, small by fan-in, the FC
+ * zero, statistics and biases neutral. They follow from seed and exit index alone. */
 void exn_head_reset(exn_head *head, uint64_t seed, size_t exit);
 /* Sets the statistics of standardise ([features] each; both NULL: 0 and 1, raw features). restate: the FC is rewritten so that
  * the head computes what it did before. */

@@ -63,13 +63,12 @@ static exn_status prepare(exn_fit *fit) {
     const exn_fit_options *o = &fit->options;
     size_t h, w, c;
     fit->classes = fit->head->classes;
-    fit->whole = exn_head_stages(fit->head->kind) && o->part == EXN_FIT_WHOLE;
-    fit->row = fit->whole ? exn_head_prefix_shape(&h, &w, &c, fit->head) : exn_head_features(fit->head);
+    fit->whole = exn_head_stages(fit->head->kind);
+    fit->row = exn_head_prefix_shape(&h, &w, &c, fit->head);
     fit->batch = fit->samples.count < o->batch ? fit->samples.count : o->batch;
     if (!fit->batch || !o->steps) return exn_fail(fit->ctx, EXN_E_INVALID, "training without samples");
     exn_optimiser_start(&fit->optimiser, o->optimiser, &fit->kernels->f32_vector, o->rate, o->decay, o->steps);
     fit->optimiser.schedule = o->schedule;
-    fit->optimiser.pull = o->pull;
     EXN_TRY(allocate_blocks(fit));
     EXN_TRY(exn_tape_create(&fit->tape, fit->ctx));
     return exn_fit_record(fit);
@@ -80,27 +79,12 @@ void exn_fit_destroy(exn_fit *fit) {
     exn_context *ctx = fit->ctx;
     exn_tape_destroy(fit->tape);
     exn_free(ctx, fit->arena);
-    exn_free(ctx, fit->rows);
     exn_free(ctx, fit->gradients);
     exn_free(ctx, fit->moments);
-    exn_free(ctx, fit->anchor);
     exn_free(ctx, fit->variance);
     for (size_t i = 0; i < 2 * EXN_FIT_NORMS_MAX; i++) exn_free(ctx, fit->saved[i]);
     exn_free(ctx, fit->order);
     exn_free(ctx, fit);
-}
-
-/* The FC as it stands once the statistics are set is what it is pulled to. */
-static exn_status set_anchor(exn_fit *fit) {
-    if (!(fit->options.pull > 0)) return EXN_OK;
-    exn_slot *slot = fit->optimiser.slot + fit->optimiser.slots - 2; /* the tape ends in the FC: weights, then bias */
-    fit->anchor = exn_malloc(fit->ctx, slot[0].count + slot[1].count, sizeof *fit->anchor);
-    if (!fit->anchor) return EXN_E_NOMEM;
-    slot[0].anchor = fit->anchor;
-    slot[1].anchor = fit->anchor + slot[0].count;
-    memcpy(fit->anchor, slot[0].weight, slot[0].count * sizeof *fit->anchor);
-    memcpy(fit->anchor + slot[0].count, slot[1].weight, slot[1].count * sizeof *fit->anchor);
-    return EXN_OK;
 }
 
 static exn_status start(exn_fit *fit) {
@@ -108,9 +92,7 @@ static exn_status start(exn_fit *fit) {
     fit->arena = exn_malloc(fit->ctx, 1, fit->plan.bytes);
     if (!fit->arena) return EXN_E_NOMEM;
     exn_tape_place(fit->tape, fit->arena);
-    if (!fit->whole && exn_head_stages(fit->head->kind)) EXN_TRY(exn_fit_run_trunk(fit));
-    EXN_TRY(exn_fit_set_statistics(fit));
-    return set_anchor(fit);
+    return exn_fit_set_statistics(fit);
 }
 
 exn_status exn_fit_create(exn_fit **out, exn_context *ctx, const exn_kernel_set *kernels, exn_pool *pool,
@@ -145,9 +127,7 @@ exn_status exn_fit_bytes(size_t *out, exn_context *ctx, const exn_kernel_set *ke
     fit->options = *options;
     const exn_status status = prepare(fit);
     if (status == EXN_OK) {
-        const bool keeps_rows = !fit->whole && exn_head_stages(head->kind);
-        *out = fit->plan.bytes + exn_fit_trained_count(fit) * 3 * sizeof(float) +
-               (keeps_rows ? count * fit->row * sizeof(float) : 0);
+        *out = fit->plan.bytes + exn_fit_trained_count(fit) * 3 * sizeof(float);
     }
     exn_fit_destroy(fit);
     return status;
@@ -184,7 +164,7 @@ static exn_status load_sample(exn_fit *fit, size_t place, size_t sample) {
     float *row = exn_tape_value(fit->tape, fit->x) + place * fit->row;
     const size_t target = place * fit->classes, from = sample * fit->classes;
     EXN_TRY(exn_fit_read_row(row, fit, sample));
-    if (o->flip && exn_head_keeps_map(fit->head->kind) && !fit->rows && exn_rng_u32(&fit->rng) >> 31) {
+    if (o->flip && exn_head_keeps_map(fit->head->kind) && exn_rng_u32(&fit->rng) >> 31) {
         size_t h, w, c;
         exn_head_prefix_shape(&h, &w, &c, fit->head);
         mirror(row, h, w, c);
@@ -247,7 +227,7 @@ double exn_fit_loss(const exn_fit *fit) {
 void exn_fit_finish(exn_fit *fit) {
     exn_head *head = fit->head;
     if (head->kind == EXN_HEAD_CLASSIFIER) exn_head_set_norm(head, NULL, NULL, true);
-    if (!fit->whole || fit->options.keep_norms) return;
+    if (!fit->whole) return;
     for (size_t i = 0; i < exn_head_features(head); i++)
         head->tensor[EXN_HEAD_INV_STD][i] =
             (float)(1.0 / sqrt((double)fit->variance[i] + (double)EXN_FIT_NORM_EPSILON));

@@ -3,7 +3,6 @@
  *
  *   linear, pooled, classifier   standardise (fixed) -> FC; the whole set in one batch where it fits
  *   conv, conv2                  (depthwise -> 1x1 -> BatchNorm -> ReLU) once or twice -> pool -> standardise (running) -> FC
- *   the FC of conv, conv2        what lies before it runs once, folded, when the fit is made; then as the first row
  *
  * Every number follows from the samples, the options and the seed: not from threads, tiles or time. */
 #ifndef EXN_TRAIN_LOOP_H
@@ -16,8 +15,6 @@
 
 typedef struct exn_fit exn_fit;
 
-typedef enum exn_fit_part { EXN_FIT_WHOLE = 0, EXN_FIT_FC = 1 } exn_fit_part;
-
 typedef struct exn_fit_options {
     exn_optimiser_kind optimiser;
     exn_schedule schedule;
@@ -25,10 +22,6 @@ typedef struct exn_fit_options {
     size_t steps;       /* >= 1 */
     size_t batch;       /* at most this many samples a step */
     float temperature;  /* of the loss */
-    exn_fit_part part;  /* what is trained; the FC alone for a conv head that was trained before */
-    bool
-        keep_norms; /* statistics of standardise and BatchNorm stay the head's own: of a head that was trained before */
-    double pull;    /* toward the starting FC: pull * |W - W0|^2 over its weights and bias is added to the loss */
     double
         soft_share; /* of the second loss, to samples' `soft` at soft_temperature; the first one's is 1 - soft_share */
     float soft_temperature;

@@ -19,9 +19,8 @@ struct exn_fit {
     exn_fit_samples samples;
     exn_fit_options options;
     size_t batch, classes;
-    size_t row;  /* floats of one sample as the tape takes it: the head's prefix, or the FC's inputs */
-    bool whole;  /* convolutions are on the tape */
-    float *rows; /* [samples][row]: the FC's inputs, where the trunk stays as it is; NULL: from the cache */
+    size_t row; /* floats of one sample: the head's prefix */
+    bool whole; /* convolutions are on the tape */
     exn_tape *tape;
     exn_layer layer[EXN_FIT_LAYERS_MAX];
     size_t layers;
@@ -29,7 +28,6 @@ struct exn_fit {
     void *arena;
     exn_arena_plan plan;
     float *gradients, *moments;          /* of all slots, one after the other */
-    float *anchor;                       /* the FC's weights and bias at the start; NULL: no pull */
     float *variance;                     /* whole: running variance of standardise */
     float *saved[2 * EXN_FIT_NORMS_MAX]; /* whole: mean and inverse deviation of a batch, for each norm */
     size_t norms;
@@ -44,10 +42,8 @@ struct exn_fit {
 size_t exn_fit_trained_count(const exn_fit *fit);
 /* Records the tape and plans its arena; the fit's blocks are there. */
 exn_status exn_fit_record(exn_fit *fit);
-/* Copies a sample as the tape takes it. */
+/* Copies a sample's prefix. */
 exn_status exn_fit_read_row(float *out, const exn_fit *fit, size_t sample);
-/* What lies before the FC, for every sample, into fit->rows. */
-exn_status exn_fit_run_trunk(exn_fit *fit);
 /* Statistics of the norms before the first step, and a classifier restated for them. The arena is in place. */
 exn_status exn_fit_set_statistics(exn_fit *fit);
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a fit starts from: the statistics of its norms, and features that stay as they are. */
+ * What a fit starts from: the statistics of its norms. */
 #include "train/fresh.h"
 #include "train/loop_private.h"
-#include "train/tail.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,17 +11,7 @@
 
 exn_status exn_fit_read_row(float *out, const exn_fit *fit, size_t sample) {
     const exn_fit_samples *s = &fit->samples;
-    if (!fit->rows) return exn_cache_read(out, s->cache, s->record[sample], s->first, fit->row);
-    memcpy(out, fit->rows + sample * fit->row, fit->row * sizeof *out);
-    return EXN_OK;
-}
-
-exn_status exn_fit_run_trunk(exn_fit *fit) {
-    const exn_fit_samples *s = &fit->samples;
-    fit->rows = exn_calloc(fit->ctx, s->count, fit->row * sizeof *fit->rows);
-    if (!fit->rows) return EXN_E_NOMEM;
-    return exn_tail_run(fit->rows, EXN_TAIL_FEATURES, fit->ctx, fit->kernels, fit->head, s->cache,
-                        (exn_cached){.first = s->first}, s->record, s->count);
+    return exn_cache_read(out, s->cache, s->record[sample], s->first, fit->row);
 }
 
 /* Closed form over all samples, two passes in double: mean, then deviation around it. A classifier goes on computing what
@@ -71,7 +60,7 @@ exn_status exn_fit_set_statistics(exn_fit *fit) {
         start_running_variance(fit);
         return EXN_OK;
     }
-    if (!fit->options.keep_norms) EXN_TRY(measure_statistics(fit));
+    EXN_TRY(measure_statistics(fit));
     memcpy(exn_tape_value(fit->tape, fit->mean), head->tensor[EXN_HEAD_MEAN], fit->row * sizeof(float));
     memcpy(exn_tape_value(fit->tape, fit->inv_std), head->tensor[EXN_HEAD_INV_STD], fit->row * sizeof(float));
     return EXN_OK;

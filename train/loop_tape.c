@@ -66,7 +66,6 @@ static exn_batchnorm norm(exn_fit *fit, float epsilon, float *mean, float *varia
     const size_t which = fit->norms++;
     return (exn_batchnorm){.epsilon = epsilon,
                            .momentum = MOMENTUM,
-                           .frozen = fit->options.keep_norms,
                            .running_mean = mean,
                            .running_var = variance,
                            .mean = fit->saved[2 * which],

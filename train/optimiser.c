@@ -33,13 +33,6 @@ static double rate_now(const exn_optimiser *o) {
     return o->rate * (1.0 - (1.0 - WARM_START) * exn_half_cosine(way / WARM_SHARE));
 }
 
-/* gradient += 2 * pull * (weight - anchor). */
-static void add_pull(const exn_optimiser *o, const exn_slot *slot, size_t begin, size_t count) {
-    const float twice = 2.0f * (float)o->pull;
-    o->vector->axpy(count, twice, slot->weight + begin, slot->gradient + begin);
-    o->vector->axpy(count, -twice, slot->anchor + begin, slot->gradient + begin);
-}
-
 void exn_optimiser_apply(const exn_optimiser *o, exn_part part) {
     const float rate = (float)rate_now(o);
     const float correction1 = (float)(1.0 / (1.0 - o->power1)), correction2 = (float)(1.0 / (1.0 - o->power2));
@@ -48,7 +41,6 @@ void exn_optimiser_apply(const exn_optimiser *o, exn_part part) {
         const float decay = slot->decays ? (float)o->decay : 0.0f;
         size_t begin, end;
         exn_part_range(&begin, &end, part, slot->count, 16);
-        if (slot->anchor) add_pull(o, slot, begin, end - begin);
         if (o->kind == EXN_OPTIMISER_SGD)
             o->vector->sgd(end - begin, slot->weight + begin, slot->gradient + begin, slot->first + begin, rate,
                            MOMENTUM, decay);

@@ -17,7 +17,6 @@ typedef struct exn_slot { /* one trained tensor; memory belongs to the caller */
     float *weight;
     float *gradient;
     float *first, *second; /* moments, zero at the start; SGD uses only the first */
-    const float *anchor;   /* where the weights are pulled to; NULL: nowhere */
     size_t count;
     bool decays; /* weight decay applies: matrices, not shifts and scales */
 } exn_slot;
@@ -27,7 +26,6 @@ typedef struct exn_optimiser {
     const exn_f32_vector *vector;
     exn_schedule schedule;
     double rate, decay;
-    double pull;           /* of anchored slots: adds pull * |weight - anchor|^2 to the loss */
     size_t steps;          /* length of the schedule */
     size_t step;           /* taken so far */
     double power1, power2; /* beta^step of AdamW */
@@ -35,7 +33,7 @@ typedef struct exn_optimiser {
     size_t slots;
 } exn_optimiser;
 
-/* Ready for slots, schedule and pull to be filled in. rate > 0, steps >= 1. */
+/* Ready for slots and schedule to be filled in. rate > 0, steps >= 1. */
 void exn_optimiser_start(exn_optimiser *out, exn_optimiser_kind kind, const exn_f32_vector *vector, double rate,
                          double decay, size_t steps);
 /* This part's share of one step over all slots. */

@@ -7,7 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-#define EPOCHS 8u
+#define EPOCHS 16u
+#define VIEWS 4u
 
 void exn_pretrainer_destroy(exn_pretrainer *pretrainer) {
     if (!pretrainer) return;
@@ -34,6 +35,8 @@ exn_status exn_pretrainer_create(exn_pretrainer **out, exn_profile *profile, con
     EXN_TRY(exn_options_read(&filled, sizeof filled, profile->ctx, options));
     if (!(filled.time_budget_s >= 0))
         return exn_fail(profile->ctx, EXN_E_INVALID, "time budget of %g seconds", filled.time_budget_s);
+    if (filled.views > EXN_VIEWS_MAX)
+        return exn_fail(profile->ctx, EXN_E_INVALID, "%zu views of a photo: at most %u", filled.views, EXN_VIEWS_MAX);
     exn_pretrainer *made = exn_calloc(profile->ctx, 1, sizeof *made);
     if (!made) return EXN_E_NOMEM;
     *made = (exn_pretrainer){.ctx = profile->ctx,
@@ -42,7 +45,7 @@ exn_status exn_pretrainer_create(exn_pretrainer **out, exn_profile *profile, con
                              .seed = filled.seed ? filled.seed : profile->seed,
                              .epochs = filled.epochs ? filled.epochs : EPOCHS,
                              .refit = filled.refit,
-                             .single_view = filled.single_view,
+                             .views = filled.views ? filled.views : VIEWS,
                              .choose_heads = filled.choose_heads,
                              .prune = filled.prune,
                              .exits = profile->exit_count,
@@ -62,7 +65,7 @@ exn_status exn_pretrainer_create(exn_pretrainer **out, exn_profile *profile, con
 
 size_t exn_pretrainer_cache_bytes(const exn_pretrainer *pretrainer, size_t images) {
     size_t records, bytes;
-    if (!pretrainer || !exn_size_mul(&records, images, pretrainer->single_view ? 1 : 2) ||
+    if (!pretrainer || !exn_size_mul(&records, images, pretrainer->views) ||
         !exn_size_mul(&bytes, records, exn_cache_record_bytes(pretrainer->trainer->record_count)))
         return SIZE_MAX;
     return bytes;
@@ -106,18 +109,18 @@ exn_status exn_pretrainer_add(exn_pretrainer *p, const exn_image *image, int64_t
     if (!p) return EXN_E_INVALID;
     exn_trainer *t = p->trainer;
     const exn_model *model = p->profile->model;
-    exn_general_photo photo = {.label = label, .second = EXN_CACHE_MISSING, .group = group};
+    exn_general_photo photo = {.label = label, .group = group};
     EXN_TRY(prepare(p, label, group));
     EXN_TRY(exn_preprocess_image(t->input, t->resizer, image, &p->profile->preprocess, model->height, model->width,
                                  model->channels));
     exn_pixels_add(&photo.pixels, t->input, model->height * model->width, model->channels);
     EXN_TRY(exn_trainer_gather(&photo.record, &photo.content, t));
-    if (!p->single_view) {
-        exn_rng rng = view_rng(p, &photo.content);
+    exn_rng rng = view_rng(p, &photo.content);
+    while (photo.extras + 1 < p->views) {
         exn_content content;
         EXN_TRY(exn_augment_image(t->input, t->resizer, image, &p->profile->preprocess, model->height, model->width,
                                   model->channels, &rng));
-        EXN_TRY(exn_trainer_gather(&photo.second, &content, t));
+        EXN_TRY(exn_trainer_gather(&photo.extra[photo.extras++], &content, t));
     }
     p->photo[p->photo_count++] = photo;
     return EXN_OK;
@@ -125,7 +128,7 @@ exn_status exn_pretrainer_add(exn_pretrainer *p, const exn_image *image, int64_t
 
 exn_status exn_pretrainer_add_tensor(exn_pretrainer *p, const float *chw, int64_t label, size_t group) {
     if (!p) return EXN_E_INVALID;
-    exn_general_photo photo = {.label = label, .second = EXN_CACHE_MISSING, .group = group};
+    exn_general_photo photo = {.label = label, .group = group};
     EXN_TRY(prepare(p, label, group));
     EXN_TRY(exn_trainer_load_tensor(p->trainer, chw));
     EXN_TRY(exn_trainer_gather(&photo.record, &photo.content, p->trainer));

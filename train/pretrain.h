@@ -14,14 +14,16 @@
 #include "train/journal.h"
 #include "train/trainer.h"
 
+#define EXN_VIEWS_MAX 16u
 #define EXN_TRIALS 2u
 extern const exn_head_kind exn_trial_kinds[EXN_TRIALS];
 
 typedef struct exn_general_photo {
     exn_content content;
     int64_t label;
-    size_t record;     /* in trainer->cache: logits of the network, then every exit's prefix */
-    size_t second;     /* the second view's; EXN_CACHE_MISSING: none */
+    size_t record;                   /* in trainer->cache: logits of the network, then every exit's prefix */
+    size_t extra[EXN_VIEWS_MAX - 1]; /* likewise, of its augmented views */
+    size_t extras;
     size_t group;      /* as given; once settled: least index of the photos of the same person, or of near twins */
     size_t fold;       /* once settled */
     exn_pixels pixels; /* of its first view: by them a person's camera is known to be another */
@@ -33,8 +35,8 @@ struct exn_pretrainer {
     exn_trainer *trainer; /* extraction, cache, kernels, pool; it has no samples of its own */
     double time_budget_s, used_s;
     uint64_t seed;
-    size_t epochs;
-    bool refit, single_view, choose_heads, prune;
+    size_t epochs, views; /* views: of each photo, the clean one among them */
+    bool refit, choose_heads, prune;
     bool spent;               /* a run ended: its result is in the profile, whose exits may be fewer now */
     exn_general_photo *photo; /* ascending content once settled, without duplicates */
     size_t photo_count, photo_capacity;

@@ -12,7 +12,7 @@
 #define SMOOTHING 0.1f
 #define SOFT_SHARE 0.7
 #define SOFT_TEMPERATURE 2.0f
-#define REFIT_EPOCHS 20u
+#define REFIT_EPOCHS 40u
 
 /* ---- settling ---- */
 
@@ -85,10 +85,16 @@ job exn_pretrain_current(const exn_pretrainer *p) {
     return (job){.exit = p->exits - 1 - at % p->exits, .fold = round == 0 ? p->folds : round - 1, .trial = EXN_TRIALS};
 }
 
-static size_t count_samples(const exn_pretrainer *p, size_t fold) {
+static size_t count_photos(const exn_pretrainer *p, size_t fold) {
     size_t count = 0;
-    for (size_t i = 0; i < p->photo_count; i++)
-        if (p->photo[i].fold != fold) count += p->photo[i].second == EXN_CACHE_MISSING ? 1 : 2;
+    for (size_t i = 0; i < p->photo_count; i++) count += p->photo[i].fold != fold;
+    return count;
+}
+
+/* All views of all photos. */
+static size_t count_samples(const exn_pretrainer *p) {
+    size_t count = p->photo_count;
+    for (size_t i = 0; i < p->photo_count; i++) count += p->photo[i].extras;
     return count;
 }
 
@@ -97,16 +103,17 @@ static bool is_trained(const exn_pretrainer *p, const job *j) {
     return j->exit + 1 < p->exits || j->fold < p->folds || p->refit;
 }
 
+/* However many views there are: more of them are more to learn from, not more work. */
 size_t exn_pretrain_job_steps(const exn_pretrainer *p, const job *j) {
     const bool last = j->exit + 1 == p->exits, trial = j->trial < EXN_TRIALS;
-    const size_t samples = count_samples(p, j->fold), epochs = last ? REFIT_EPOCHS : p->epochs;
-    if (!is_trained(p, j) || samples == 0) return 0;
-    return (trial ? (epochs + 1) / 2 : epochs) * ((samples + BATCH - 1) / BATCH);
+    const size_t photos = count_photos(p, j->fold), epochs = last ? REFIT_EPOCHS : p->epochs;
+    if (!is_trained(p, j) || photos == 0) return 0;
+    return (trial ? (epochs + 1) / 2 : epochs) * ((photos + BATCH - 1) / BATCH);
 }
 
 static exn_status allocate(exn_pretrainer *p) {
     exn_context *ctx = p->ctx;
-    const size_t samples = count_samples(p, p->folds);
+    const size_t samples = count_samples(p);
     p->general = exn_calloc(ctx, p->exits, sizeof *p->general);
     p->fold_head = exn_calloc(ctx, p->folds * p->exits, sizeof *p->fold_head);
     p->held_out = exn_calloc(ctx, p->photo_count * p->classes, p->exits * sizeof *p->held_out);
@@ -190,7 +197,7 @@ static exn_status gather(size_t *count, const exn_pretrainer *p, size_t fold) {
         const exn_general_photo *photo = &p->photo[i];
         if (photo->fold == fold) continue;
         EXN_TRY(write_sample(p, (*count)++, photo, photo->record));
-        if (photo->second != EXN_CACHE_MISSING) EXN_TRY(write_sample(p, (*count)++, photo, photo->second));
+        for (size_t v = 0; v < photo->extras; v++) EXN_TRY(write_sample(p, (*count)++, photo, photo->extra[v]));
     }
     return EXN_OK;
 }

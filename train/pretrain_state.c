@@ -30,7 +30,7 @@ static exn_status make_key(char key[EXN_HASH_TEXT_BYTES], exn_pretrainer *p) {
     exn_archive_u64(&a, &p->seed);
     exn_archive_count(&a, &p->epochs, SIZE_MAX);
     exn_archive_flag(&a, &p->refit);
-    exn_archive_flag(&a, &p->single_view);
+    exn_archive_count(&a, &p->views, EXN_VIEWS_MAX);
     exn_archive_flag(&a, &p->choose_heads);
     for (size_t e = 0; e < p->exits; e++) {
         size_t kind = p->kind[e];

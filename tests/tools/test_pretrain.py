@@ -30,7 +30,7 @@ class Pretrain(Case):
     def test_learns(self):
         data, = person(self.folder, {"general": 150})
         me = self.folder / "me.safetensors"
-        value = json.loads(self.works(*self.command(me, data, "--epochs", "6", "--json")))
+        value = json.loads(self.works(*self.command(me, data, "--epochs", "20", "--json")))
         self.assertEqual(value["schema"], "exeunt.attach.1")
         self.has_keys(value, "profile classes exits pretrained peak_rss_mb")
         self.has_keys(value["pretrained"], "photos persons skipped cache_bytes seconds")
@@ -100,6 +100,7 @@ class Pretrain(Case):
         self.fails(*self.command(me, data), says="no class 'p0'")  # persons are no classes
         self.fails(*self.command(me, self.folder / "none"), says="none")
         self.fails(*self.command(me, data, "--people", "--epochs", "0"), status=2, says="--epochs")
+        self.fails(*self.command(me, data, "--people", "--views", "17"), status=2, says="--views")
         odd = data / "p1" / "unheard-of"
         odd.mkdir()
         png(odd / "0.png", 28, 28, picture(random.Random(1)))

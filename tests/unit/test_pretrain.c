@@ -105,7 +105,7 @@ END_TEST
 
 /* Not refitted, the last exit stays the network's own to the last bit, and its general head says the same. */
 START_TEST(untouched_stays_untouched) {
-    const exn_pretrainer_options options = {.struct_size = sizeof options, .epochs = 2, .single_view = true};
+    const exn_pretrainer_options options = {.struct_size = sizeof options, .epochs = 2, .views = 1};
     lesson l = begin(NULL, 1, EXN_HEAD_POOLED, &options);
     unit_assert_ok(l.ctx, add(l.pretrainer, 0, no_group));
     unit_assert_ok(l.ctx, exn_pretrainer_run(l.pretrainer, NULL, NULL));
@@ -193,7 +193,7 @@ static size_t family(size_t index) {
 
 /* Labels that mean nothing can be learned by heart, but not known beforehand; and whoever shares a group shares a fold. */
 START_TEST(figures_come_from_photos_not_seen) {
-    const exn_pretrainer_options options = {.struct_size = sizeof options, .epochs = 30, .single_view = true};
+    const exn_pretrainer_options options = {.struct_size = sizeof options, .epochs = 30, .views = 1};
     lesson l = begin(NULL, 1, EXN_HEAD_POOLED, &options);
     for (size_t i = 0; i < SAMPLES; i++) { /* four near-equal photos with one label make a group */
         uint8_t pixels[SIDE * SIDE * 3];
@@ -241,7 +241,32 @@ START_TEST(budgets_and_misuse) {
     exn_pretrainer *pretrainer;
     l = begin(NULL, 1, EXN_HEAD_POOLED, NULL);
     unit_assert_fails(l.ctx, exn_pretrainer_create(&pretrainer, l.profile, &options), EXN_E_INVALID, "budget");
+    options = (exn_pretrainer_options){.struct_size = sizeof options, .views = EXN_VIEWS_MAX + 1};
+    unit_assert_fails(l.ctx, exn_pretrainer_create(&pretrainer, l.profile, &options), EXN_E_INVALID, "views");
     end(&l);
+}
+END_TEST
+
+/* Each view is another, the cache has room for all, and how many there are changes nothing about the number of steps. */
+START_TEST(views_are_other_looks_at_a_photo) {
+    size_t steps[2];
+    for (size_t i = 0; i < 2; i++) {
+        const exn_pretrainer_options options = {.struct_size = sizeof options, .epochs = 2, .views = 1 + 4 * i};
+        lesson l = begin(NULL, 1, EXN_HEAD_POOLED, &options);
+        unit_assert_ok(l.ctx, add(l.pretrainer, 0, no_group));
+        unit_assert_ok(l.ctx, exn_pretrain_begin(l.pretrainer));
+        steps[i] = l.pretrainer->steps_total;
+        const exn_general_photo *photo = l.pretrainer->photo;
+        for (size_t k = 0; k < l.pretrainer->photo_count; k++) {
+            ck_assert_uint_eq(photo[k].extras, 4 * i);
+            for (size_t v = 0; v < photo[k].extras; v++)
+                for (size_t u = 0; u <= v; u++)
+                    ck_assert_uint_ne(photo[k].extra[v], u ? photo[k].extra[u - 1] : photo[k].record);
+        }
+        ck_assert_uint_eq(exn_pretrainer_cache_bytes(l.pretrainer, 12) % (1 + 4 * i), 0);
+        end(&l);
+    }
+    ck_assert_uint_eq(steps[0], steps[1]);
 }
 END_TEST
 
@@ -272,8 +297,8 @@ START_TEST(memory_may_fail) {
 END_TEST
 
 int main(void) {
-    return unit_run("pretrain", (const TTest *const[]){teaches, untouched_stays_untouched,
-                                                       order_threads_sets_and_pauses_change_nothing, chooses_and_prunes,
-                                                       figures_come_from_photos_not_seen, budgets_and_misuse,
-                                                       memory_may_fail, NULL});
+    return unit_run("pretrain", (const TTest *const[]){
+                                    teaches, untouched_stays_untouched, order_threads_sets_and_pauses_change_nothing,
+                                    chooses_and_prunes, figures_come_from_photos_not_seen,
+                                    views_are_other_looks_at_a_photo, budgets_and_misuse, memory_may_fail, NULL});
 }

@@ -258,8 +258,8 @@ typedef struct exn_pretrainer_options {
     const char *cache_path;    /* feature cache on disk, reused if it fits; NULL: in memory */
     uint64_t seed;             /* 0: the profile's */
     bool refit;                /* also fit the network's own classifier anew, on the frozen features */
-    size_t epochs;             /* 0: 8 */
-    bool single_view;          /* no augmented second view: half the time and cache */
+    size_t epochs;             /* 0: 16. Rounds through the samples, each time over other views of them */
+    size_t views;              /* of each sample, 1 .. 16; 0: 4. Itself and augmented ones; the cache holds all */
     bool choose_heads;         /* early heads are conv ones: try conv and conv2 and keep what is worth its cost */
     bool prune;                /* drop early exits that are no better than an earlier one */
     const char *costs;         /* for choose_heads, as in exn_trainer_options: NULL measures, "macs", or a JSON file */
@@ -268,11 +268,11 @@ typedef struct exn_pretrainer_options {
 
 EXN_API exn_status exn_pretrainer_create(exn_pretrainer **out, exn_profile *profile,
                                          const exn_pretrainer_options *options);
-/* The image passes the frozen backbone now, and so does a second view of it: cropped, mirrored, lit at random, as its content
+/* The image passes the frozen backbone now, and so do further views of it: cropped, mirrored, lit at random, as its content
  * and the seed say. label: 0 .. classes-1. group: samples of one group (a person, say) are judged only by exits that saw none of
  * it; EXN_UNGROUPED for all: near twins are found and kept together. The result does not depend on the order of the calls. */
 EXN_API exn_status exn_pretrainer_add(exn_pretrainer *pretrainer, const exn_image *image, int64_t label, size_t group);
-/* The same for an input that is ready for the network, which gets no second view: float32 (channels, height, width), finite. */
+/* The same for an input that is ready for the network, which gets no further views: float32 (channels, height, width), finite. */
 EXN_API exn_status exn_pretrainer_add_tensor(exn_pretrainer *pretrainer, const float *chw, int64_t label, size_t group);
 /* Bytes that the feature cache will hold for so many images. */
 EXN_API size_t exn_pretrainer_cache_bytes(const exn_pretrainer *pretrainer, size_t images);
