@@ -410,6 +410,7 @@ static bool take_opset(pb_istream_t *stream, const pb_field_t *field, void **arg
 
 exn_status exn_onnx_decode(exn_onnx *out, exn_context *ctx, const uint8_t *bytes, size_t size) {
     *out = (exn_onnx){.ctx = ctx};
+    if (size == 0) return exn_fail(ctx, EXN_E_FORMAT, "not an ONNX model: it is empty");
     if (size > EXN_ONNX_FILE_MAX) return exn_fail(ctx, EXN_E_FORMAT, "larger than an ONNX file can be (2 GiB)");
     cursor at = {bytes, bytes + size, out};
     pb_istream_t stream = {.callback = cursor_read, .state = &at, .bytes_left = size};

@@ -5,6 +5,11 @@
 #define EXN_ARCH_SCALAR_VEC_H
 
 #include <math.h>
+/* SLEEF declares its functions with fused multiply-add by this macro, which GCC defines with -mfma and Clang does not. */
+#if defined(EXN_SCALAR_FUSED) && defined(__FMA__) && !defined(FP_FAST_FMA)
+#define FP_FAST_FMA
+#define FP_FAST_FMAF
+#endif
 #include <sleef.h>
 #include <stddef.h>
 
