@@ -111,7 +111,7 @@ static exn_status write_all(exn_writer *writer, const char *bytes, size_t count)
     while (count > 0) {
         const ssize_t written = write(writer->file, bytes, count);
         if (written < 0 && errno == EINTR) continue;
-        if (written < 0) return spoil(writer, errno);
+        if (written <= 0) return spoil(writer, written < 0 ? errno : ENOSPC); /* 0: no error, and never an end */
         bytes += written;
         count -= (size_t)written;
     }

@@ -127,6 +127,7 @@ static bool write_at(int file, const void *bytes, size_t count, size_t offset) {
     while (done < count) {
         const ssize_t n = pwrite(file, (const char *)bytes + done, count - done, (off_t)(offset + done));
         if (n < 0 && errno == EINTR) continue;
+        if (n == 0) errno = ENOSPC;
         if (n <= 0) return false;
         done += (size_t)n;
     }
