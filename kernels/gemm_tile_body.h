@@ -2,7 +2,8 @@
  * GEMM tile of a constant number of rows and vectors over an ISA's vec.h, for micro-kernels that keep it in registers:
  * include after vec.h, then call exn_tile_run with constants from a switch over m. Besides vec.md's words it wants
  * exn_vec_cut, exn_vec_cut_below(count), exn_vec_load_cut(p, cut), exn_vec_store_cut(p, v, cut): the first `count` >= 1
- * lanes, prepared once. */
+ * lanes, prepared once. EXN_VEC_FMA_MEMORY says that there is exn_vec_fma_memory(x, b, c) as well: fma(*x in every lane, b,
+ * c) in one instruction that reads x. */
 #ifndef EXN_KERNELS_GEMM_TILE_BODY_H
 #define EXN_KERNELS_GEMM_TILE_BODY_H
 
@@ -17,7 +18,7 @@
 #define EXN_TILE_ARGUMENTS n, k, segments, a, a_row, a_col, a_segment, b, b_row, c, c_row, e
 
 /* Accumulators; only the constant part that is used takes registers. */
-typedef exn_vec exn_tile[14][8];
+typedef exn_vec exn_tile[8][8];
 
 /* How the last vector of a row is cut. whole, a constant: not at all. */
 typedef struct exn_tile_edge {
@@ -76,13 +77,21 @@ EXN_INLINE void exn_tile_finish(exn_tile acc, float *c, ptrdiff_t c_row, const e
     }
 }
 
-/* One k: acc += column of A * row of B. */
+/* One k: acc += column of A * row of B. Tiles of two vectors take each element of A from memory once for each of them
+ * where an instruction can: loading costs less there than reading one more register. */
 EXN_INLINE void exn_tile_step(exn_tile acc, const float *a, ptrdiff_t a_row, const float *b, const size_t m,
                               const size_t v, exn_tile_edge edge) {
     exn_vec row[8];
     EXN_UNROLL for (size_t j = 0; j < v; j++) row[j] = exn_tile_load(b, j, v, edge);
     EXN_UNROLL for (size_t i = 0; i < m; i++) {
-        const exn_vec all = exn_vec_set1(a[(ptrdiff_t)i * a_row]);
+        const float *const x = a + (ptrdiff_t)i * a_row;
+#ifdef EXN_VEC_FMA_MEMORY
+        if (m > 1 && v == 2) {
+            EXN_UNROLL for (size_t j = 0; j < v; j++) acc[i][j] = exn_vec_fma_memory(x, row[j], acc[i][j]);
+            continue;
+        }
+#endif
+        const exn_vec all = exn_vec_set1(*x);
         EXN_UNROLL for (size_t j = 0; j < v; j++) acc[i][j] = exn_vec_fma(all, row[j], acc[i][j]);
     }
 }

@@ -12,6 +12,12 @@ typedef struct pair {
     __m256 high;
 } pair;
 
+/* exn_vec_fma_memory of half a vector. */
+EXN_INLINE __m256 fma_half(const float *x, __m256 b, __m256 c) {
+    __asm__("vfmadd231ps %2%{1to8%}, %1, %0" : "+v"(c) : "v"(b), "m"(*x));
+    return c;
+}
+
 EXN_INLINE pair load_pair(const float *p) {
     return (pair){_mm512_loadu_ps(p), _mm256_loadu_ps(p + LANES)};
 }
@@ -44,9 +50,9 @@ EXN_INLINE void run_pair(EXN_TILE_PARAMETERS, const size_t m) {
         for (size_t p = k; p > 0; p--) {
             const pair row = load_pair(b);
             EXN_UNROLL for (size_t i = 0; i < m; i++) {
-                const __m512 value = _mm512_set1_ps(x[(ptrdiff_t)i * a_row]);
-                acc[i].low = _mm512_fmadd_ps(value, row.low, acc[i].low);
-                acc[i].high = _mm256_fmadd_ps(_mm512_castps512_ps256(value), row.high, acc[i].high);
+                const float *const value = x + (ptrdiff_t)i * a_row;
+                acc[i].low = exn_vec_fma_memory(value, row.low, acc[i].low);
+                acc[i].high = fma_half(value, row.high, acc[i].high);
             }
             x += a_col;
             b += b_row;
@@ -87,12 +93,6 @@ EXN_INLINE void run_16(size_t m, EXN_TILE_PARAMETERS) {
         EXN_TILE_ROWS(6, 1, true)
         EXN_TILE_ROWS(7, 1, true)
         EXN_TILE_ROWS(8, 1, true)
-        EXN_TILE_ROWS(9, 1, true)
-        EXN_TILE_ROWS(10, 1, true)
-        EXN_TILE_ROWS(11, 1, true)
-        EXN_TILE_ROWS(12, 1, true)
-        EXN_TILE_ROWS(13, 1, true)
-        EXN_TILE_ROWS(14, 1, true)
     }
 }
 
@@ -106,12 +106,6 @@ EXN_INLINE void run_to_16(size_t m, EXN_TILE_PARAMETERS) {
         EXN_TILE_ROWS(6, 1, false)
         EXN_TILE_ROWS(7, 1, false)
         EXN_TILE_ROWS(8, 1, false)
-        EXN_TILE_ROWS(9, 1, false)
-        EXN_TILE_ROWS(10, 1, false)
-        EXN_TILE_ROWS(11, 1, false)
-        EXN_TILE_ROWS(12, 1, false)
-        EXN_TILE_ROWS(13, 1, false)
-        EXN_TILE_ROWS(14, 1, false)
     }
 }
 
@@ -139,7 +133,7 @@ EXN_INLINE void run_above_16(size_t m, EXN_TILE_PARAMETERS) {
     }
 }
 
-void exn_f32_gemm_14x16_avx512(size_t m, EXN_TILE_PARAMETERS) {
+void exn_f32_gemm_8x16_avx512(size_t m, EXN_TILE_PARAMETERS) {
     if (n == LANES)
         run_16(m, EXN_TILE_ARGUMENTS);
     else if (n > 0)
@@ -152,7 +146,7 @@ void exn_f32_gemm_7x32_avx512(size_t m, EXN_TILE_PARAMETERS) {
     else if (n > LANES)
         run_above_16(m, EXN_TILE_ARGUMENTS);
     else
-        exn_f32_gemm_14x16_avx512(m, EXN_TILE_ARGUMENTS);
+        exn_f32_gemm_8x16_avx512(m, EXN_TILE_ARGUMENTS);
 }
 
 void exn_f32_gemm_7x24_avx512(size_t m, EXN_TILE_PARAMETERS) {

@@ -17,7 +17,7 @@ const exn_kernel_set exn_kernel_set_avx512 = {
     .needs = EXN_CPU_AVX512,
     .fused = true,
     .f32_gemm = {{exn_f32_gemm_7x32_avx512, 7, 32, "f32_gemm_7x32_avx512", EXN_VEC_LANES},
-                 {exn_f32_gemm_14x16_avx512, 14, 16, "f32_gemm_14x16_avx512", EXN_VEC_LANES},
+                 {exn_f32_gemm_8x16_avx512, 8, 16, "f32_gemm_8x16_avx512", EXN_VEC_LANES},
                  {exn_f32_gemm_7x24_avx512, 7, 24, "f32_gemm_7x24_avx512", EXN_VEC_LANES},
                  {exn_f32_gemm_1x128_avx512, 1, 128, "f32_gemm_1x128_avx512", EXN_VEC_LANES}},
     .f32_dwconv = {exn_f32_dwconv_2x7_avx512, EXN_VEC_LANES, 2, "f32_dwconv_2x7_avx512"},

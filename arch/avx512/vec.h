@@ -57,6 +57,13 @@ static inline exn_vec exn_vec_sqrt(exn_vec a) {
 static inline exn_vec exn_vec_fma(exn_vec a, exn_vec b, exn_vec c) {
     return _mm512_fmadd_ps(a, b, c);
 }
+/* What exn_vec_fma(exn_vec_set1(*x), b, c) is, in one instruction even where compilers would load *x once for several:
+ * on Zen 4 stores share a register port with the third register of a multiply-add. */
+#define EXN_VEC_FMA_MEMORY
+static inline exn_vec exn_vec_fma_memory(const float *x, exn_vec b, exn_vec c) {
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c) : "v"(b), "m"(*x));
+    return c;
+}
 /* max and min return their second operand where one is NaN or both are zeros: NaN and -0 pass. */
 static inline exn_vec exn_vec_clamp(exn_vec x, exn_vec lo, exn_vec hi) {
     return _mm512_min_ps(hi, _mm512_max_ps(lo, x));
