@@ -29,13 +29,13 @@ exn_status exn_lower_pooled(size_t *taken, exn_lowering *l, const uint32_t *node
     l->branch = branch;
     l->node = conv;
     exn_operand in;
-    EXN_TRY(exn_lower_conv_pack(&pooled.weights, l, &pooled.conv));
+    EXN_TRY(exn_lower_conv_pack(&pooled.source.weights, l, &pooled.source.conv));
     EXN_TRY(exn_lower_native(&in, l, conv->inputs[0]));
     l->node = pool;
     exn_step *step;
     EXN_TRY(exn_lower_step(&step, l, run_pooled, "", 0));
     snprintf(step->algorithm, sizeof step->algorithm, "strips of %zu: %s, window", pooled.rows,
-             exn_conv_algorithm_name(pooled.conv.algorithm));
+             exn_conv_algorithm_name(pooled.source.conv.algorithm));
     snprintf(step->why, sizeof step->why, "the map between would leave the cache");
     step->in[0] = in;
     step->workspace_bytes = exn_round_up(pooled.workspace_bytes);

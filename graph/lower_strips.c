@@ -65,7 +65,7 @@ exn_status exn_lower_strips(size_t *taken, exn_lowering *l, const uint32_t *node
     const size_t size = find_block(&strips, l, block, count);
     if (size == 0) return EXN_OK;
     l->branch = branch;
-    if (strips.has_first) EXN_TRY(pack_stage(&strips.first_weights, l, block[0], &strips.first));
+    if (strips.has_first) EXN_TRY(pack_stage(&strips.first.weights, l, block[0], &strips.first.conv));
     EXN_TRY(pack_stage(&strips.depthwise_weights, l, block[size - 2], &strips.depthwise));
     EXN_TRY(pack_stage(&strips.last_weights, l, block[size - 1], &strips.last)); /* l->node stays the last */
     exn_operand in, residual;
@@ -74,7 +74,7 @@ exn_status exn_lower_strips(size_t *taken, exn_lowering *l, const uint32_t *node
     exn_step *step;
     EXN_TRY(exn_lower_step(&step, l, run_strips, "", 0));
     snprintf(step->algorithm, sizeof step->algorithm, "strips of %zu: %s%sdepthwise, %s", strips.rows,
-             strips.has_first ? exn_conv_algorithm_name(strips.first.algorithm) : "", strips.has_first ? ", " : "",
+             strips.has_first ? exn_conv_algorithm_name(strips.first.conv.algorithm) : "", strips.has_first ? ", " : "",
              exn_conv_algorithm_name(strips.last.algorithm));
     snprintf(step->why, sizeof step->why, "the maps between would leave the cache");
     step->in[0] = in;

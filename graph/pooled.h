@@ -8,13 +8,11 @@
 #include "kernels/window.h"
 
 typedef struct exn_pooled {
-    exn_conv conv;          /* prepared for a strip; h, oh and pad_top are set anew for each */
-    size_t h, pad_top;      /* of the whole input */
+    exn_strip_source source;
     exn_window window;      /* of the whole maps */
     size_t rows;            /* pooled rows of a strip */
-    size_t wide_at;         /* bytes into a thread's workspace: the convolution's rows */
+    size_t ring_at;         /* bytes into a thread's workspace: the convolution's rows */
     size_t workspace_bytes; /* a thread */
-    const float *weights;   /* packed for the prepared convolution */
 } exn_pooled;
 
 /* Prepares both if strips are worth it: the map between would leave the second-level cache, and there are strips enough

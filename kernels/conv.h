@@ -36,6 +36,7 @@ typedef struct exn_conv {
     float lo, hi;
     size_t out_pitch;       /* floats between output pixels. exn_conv_prepare sets shape.oc; larger where results are
                                channels of wider pixels (not for depthwise) */
+    size_t ring, first;     /* depthwise: input row y lies in row (first + y) % ring; ring 0, as prepared: in row y */
     exn_ahead ahead;        /* EXN_CONV_GEMM alone takes the hint */
     size_t packed_count;    /* floats of the packed weights */
     size_t workspace_bytes; /* a thread */

@@ -45,6 +45,11 @@ void exn_conv_depthwise_pack(float *packed, const exn_f32_dwconv *kernel, const 
     }
 }
 
+/* Where row y of an image of whole pixels lies. */
+static size_t row_at(const exn_conv *conv, size_t y) {
+    return (conv->ring ? (conv->first + y) % conv->ring : y) * conv->shape.w * conv->shape.c;
+}
+
 /* `rows` output rows from row y of image n, channels c0 .. c1-1. */
 static void run_rows(const exn_conv *conv, const exn_conv_operands *operands, size_t n, size_t y, size_t rows,
                      size_t c0, size_t c1) {
@@ -55,7 +60,7 @@ static void run_rows(const exn_conv *conv, const exn_conv_operands *operands, si
         for (size_t ky = 0; ky < s->kh; ky++) {
             const size_t row = (y + r) * s->stride_h + ky * s->dilation_h;
             const bool inside = row >= s->pad_top && row - s->pad_top < s->h;
-            pointers[r * s->kh + ky] = inside ? image + (row - s->pad_top) * s->w * s->c : NULL;
+            pointers[r * s->kh + ky] = inside ? image + row_at(conv, row - s->pad_top) : NULL;
         }
     const size_t at = (n * s->oh + y) * s->ow * s->c + c0;
     exn_epilogue e = {.residual = operands->residual ? operands->residual + at : NULL,

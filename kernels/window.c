@@ -50,6 +50,10 @@ static float average_factor(taps rows, taps columns) {
     return cells > 0 ? 1.0f / (float)cells : 0.0f;
 }
 
+static size_t place_of_row(const exn_window *o, size_t y) {
+    return o->ring ? (o->first + y) % o->ring : y;
+}
+
 /* One output pixel: `channels` of them from image (already at its first channel) to `out`. */
 static void run_pixel(const exn_window *o, const exn_f32_vector *vector, const float *image, taps rows, taps columns,
                       size_t channels, float *out) {
@@ -58,15 +62,17 @@ static void run_pixel(const exn_window *o, const exn_f32_vector *vector, const f
     const float *tap[TAPS_MAX];
     size_t pending = 0;
     bool accumulate = false;
-    for (size_t i = 0; i < rows.count; i++)
+    for (size_t i = 0; i < rows.count; i++) {
+        const float *const row = image + place_of_row(o, rows.first + i * rows.step) * o->w * o->c;
         for (size_t k = 0; k < columns.count; k++) {
             if (pending == TAPS_MAX) {
                 vector->pool(op, pending, tap, channels, accumulate, 1.0f, out);
                 accumulate = true;
                 pending = 0;
             }
-            tap[pending++] = image + ((rows.first + i * rows.step) * o->w + columns.first + k * columns.step) * o->c;
+            tap[pending++] = row + (columns.first + k * columns.step) * o->c;
         }
+    }
     vector->pool(op, pending, tap, channels, accumulate, average ? average_factor(rows, columns) : 1.0f, out);
 }
 

@@ -16,6 +16,7 @@ typedef struct exn_window {
     size_t n, h, w, c, oh, ow;
     size_t kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
     size_t pad_bottom, pad_right; /* of the operator, for count_padding with ceil_mode: cells beyond them never count */
+    size_t ring, first;           /* input row y lies in row (first + y) % ring; ring 0: in row y */
 } exn_window;
 
 void exn_window_run(const exn_window *window, const exn_f32_vector *vector, const float *in, float *out, exn_part part);
