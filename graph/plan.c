@@ -158,6 +158,20 @@ exn_plan_step exn_plan_get_step(const exn_plan *plan, size_t index) {
                            .shape = step->shape};
 }
 
+size_t exn_plan_interval_count(const exn_plan *plan) {
+    return plan->buffer_count + plan->step_count;
+}
+
+exn_plan_interval exn_plan_get_interval(const exn_plan *plan, size_t index) {
+    if (index < plan->buffer_count) {
+        const exn_buffer *b = &plan->buffers[index];
+        return (exn_plan_interval){b->offset, b->used && b->same_as == index ? b->bytes : 0, b->first, b->last};
+    }
+    const size_t step = index - plan->buffer_count;
+    const exn_step *s = &plan->steps[step];
+    return (exn_plan_interval){s->workspace_offset, s->workspace_bytes * plan->threads, step, step};
+}
+
 exn_shape exn_plan_input_shape(const exn_plan *plan) {
     return plan->input_shape;
 }

@@ -47,6 +47,12 @@ typedef struct exn_plan_step {
     exn_shape shape;   /* of its result */
 } exn_plan_step;
 exn_plan_step exn_plan_get_step(const exn_plan *plan, size_t step);
+typedef struct exn_plan_interval { /* of the arena: alive from step `first` to step `last` */
+    size_t offset, bytes, first, last;
+} exn_plan_interval;
+size_t exn_plan_interval_count(const exn_plan *plan);
+/* Workspaces come after the values; a value that lives inside another has 0 bytes. */
+exn_plan_interval exn_plan_get_interval(const exn_plan *plan, size_t block);
 exn_shape exn_plan_input_shape(const exn_plan *plan);               /* N,C,H,W */
 uint64_t exn_plan_output_macs(const exn_plan *plan, size_t output); /* everything up to and including that output */
 

@@ -9,9 +9,9 @@
 #include "tools/manual.h"
 #include "tools/tool.h"
 
-static const exn_command *const commands[] = {&exn_command_cpu,         &exn_command_plan,     &exn_command_attach,
-                                              &exn_command_personalise, &exn_command_evaluate, &exn_command_run,
-                                              &exn_command_classify,    &exn_command_export,   &exn_command_bench};
+static const exn_command *const commands[] = {
+    &exn_command_cpu, &exn_command_plan,     &exn_command_attach, &exn_command_personalise, &exn_command_evaluate,
+    &exn_command_run, &exn_command_classify, &exn_command_report, &exn_command_export,      &exn_command_bench};
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 exn_status exn_tool_usage(exn_tool *tool, const char *format, ...) {

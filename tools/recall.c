@@ -273,6 +273,25 @@ static exn_status recall(exn_figures *out, recalling *r, const exn_recall *optio
     return summarise(out, r);
 }
 
+/* `release` finds nothing of it afterwards. */
+static void hand_over(exn_recalled *out, recalling *r) {
+    *out = (exn_recalled){.samples = r->samples,
+                          .exits = r->exits,
+                          .classes = r->classes,
+                          .logits = r->logits,
+                          .costs = r->costs,
+                          .macs = r->macs};
+    r->logits = NULL;
+    r->costs = r->macs = (exn_costs){0};
+}
+
+void exn_recalled_free(exn_recalled *recalled, exn_context *ctx) {
+    exn_free(ctx, recalled->logits);
+    exn_costs_free(&recalled->costs, ctx);
+    exn_costs_free(&recalled->macs, ctx);
+    *recalled = (exn_recalled){0};
+}
+
 exn_status exn_figures_recall(exn_figures *out, json_t **photos, exn_tool *tool, exn_profile *profile,
                               exn_dataset *data, const exn_recall *options) {
     exn_figures figures = {0};
@@ -281,6 +300,7 @@ exn_status exn_figures_recall(exn_figures *out, json_t **photos, exn_tool *tool,
     if (status == EXN_OK) {
         *photos = describe_photos(&r);
         *out = figures;
+        if (options->keep != NULL) hand_over(options->keep, &r);
     } else {
         exn_figures_free(&figures, tool->ctx);
     }

@@ -6,12 +6,22 @@
 
 #include "tools/figures.h"
 #include "tools/npy.h"
+#include "train/costs.h"
+
+/* What every exit said of every sample, and what leaving costs. Release with exn_recalled_free. */
+typedef struct exn_recalled {
+    size_t samples, exits, classes;
+    float *logits; /* [exits + 1][samples][classes]; the last table is the untouched network's */
+    exn_costs costs, macs;
+} exn_recalled;
+void exn_recalled_free(exn_recalled *recalled, exn_context *ctx);
 
 typedef struct exn_recall {
-    const char *cache; /* filled with what it lacks; kept */
-    const char *costs; /* as in exn_costs_get */
-    const char *dump;  /* NULL: none; else where logits go: float32 (samples, exits + 1, classes), the last being the
+    const char *cache;  /* filled with what it lacks; kept. NULL: in memory */
+    const char *costs;  /* as in exn_costs_get */
+    const char *dump;   /* NULL: none; else where logits go: float32 (samples, exits + 1, classes), the last being the
                         * untouched network's */
+    exn_recalled *keep; /* NULL, or where the logits go in memory */
 } exn_recall;
 
 /* The same figures as exn_figures_measure gives, milliseconds being the table's (0 in a table of multiply-adds). *photos, to be

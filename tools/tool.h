@@ -37,7 +37,8 @@ typedef struct exn_command {
     }
 
 extern const exn_command exn_command_cpu, exn_command_plan, exn_command_attach, exn_command_personalise,
-    exn_command_evaluate, exn_command_run, exn_command_classify, exn_command_export, exn_command_bench;
+    exn_command_evaluate, exn_command_run, exn_command_classify, exn_command_export, exn_command_report,
+    exn_command_bench;
 
 /* Records a mistake in how options were combined. */
 exn_status exn_tool_usage(exn_tool *tool, const char *format, ...) EXN_PRINTF(2, 3);

@@ -119,3 +119,38 @@ bool exn_prior_read(exn_prior *out, const json_t *object) {
            read_number(&out->effective, object, "effective_classes", false) &&
            read_number(&out->unstable, object, "unstable", false);
 }
+
+/* ---- lessons ---- */
+
+json_t *exn_history_write(const exn_history *history, size_t exits) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < history->count; i++) {
+        const exn_lesson *lesson = &history->lesson[i];
+        json_t *accuracies = json_array();
+        for (size_t e = 0; e < exits; e++) json_array_append_new(accuracies, number(lesson->exit[e]));
+        json_array_append_new(array, json_pack("{s:I, s:I, s:o, s:o}", "labelled", (json_int_t)lesson->labelled,
+                                               "unlabelled", (json_int_t)lesson->unlabelled, "accuracy",
+                                               number(lesson->accuracy), "exits", accuracies));
+    }
+    return array;
+}
+
+bool exn_history_read(exn_history *out, const json_t *array, size_t exits) {
+    const size_t count = json_array_size(array);
+    if (!json_is_array(array) || count > EXN_LESSONS_MAX) return false;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *object = json_array_get(array, i), *accuracies = json_object_get(object, "exits");
+        exn_lesson *lesson = &out->lesson[i];
+        if (!read_count(&lesson->labelled, object, "labelled") ||
+            !read_count(&lesson->unlabelled, object, "unlabelled") ||
+            !read_number(&lesson->accuracy, object, "accuracy", true) || json_array_size(accuracies) != exits)
+            return false;
+        for (size_t e = 0; e < exits; e++) {
+            const json_t *value = json_array_get(accuracies, e);
+            if (!json_is_number(value) && !json_is_null(value)) return false;
+            lesson->exit[e] = json_is_number(value) ? json_number_value(value) : (double)NAN;
+        }
+    }
+    out->count = count;
+    return true;
+}

@@ -202,6 +202,13 @@ static void apply_exit(judgement *j, exn_session *s, size_t e) {
     swap_text(&exit->decision, &j->exit[e].decision);
 }
 
+static void remember_lesson(exn_profile *profile) {
+    exn_lesson lesson = {
+        .labelled = profile->labelled, .unlabelled = profile->unlabelled, .accuracy = profile->accuracy};
+    for (size_t e = 0; e < profile->exit_count; e++) lesson.exit[e] = profile->exits[e].accuracy;
+    exn_history_append(&profile->history, &lesson);
+}
+
 static void apply(judgement *j, exn_session *s) {
     exn_profile *profile = s->trainer->profile;
     for (size_t e = 0; e < s->exits; e++) apply_exit(j, s, e);
@@ -214,6 +221,7 @@ static void apply(judgement *j, exn_session *s) {
     profile->accuracy =
         j->policy.labelled && s->folds ? (double)j->policy.right / (double)j->policy.judged : (double)NAN;
     swap_text(&profile->costs, &j->source);
+    remember_lesson(profile);
 }
 
 static exn_status judge(judgement *j, exn_session *s) {

@@ -10,6 +10,7 @@
 #include "graph/run.h"
 #include "train/caution.h"
 #include "train/gate.h"
+#include "train/history.h"
 #include "train/normalise.h"
 #include "train/point.h"
 #include "train/prior.h"
@@ -53,6 +54,7 @@ struct exn_profile {
     char *costs;                  /* where cost_ms comes from: "measured", "macs", or a file's name */
     exn_policy point[EXN_POINTS]; /* of target i + 1; judged == 0: not decided */
     exn_caution schedule;         /* learned from general people; count 0: the compiled-in one holds */
+    exn_history history;          /* of personalising this profile */
     exn_target target;            /* whose point the exits' rules are: KEEP or UNTOUCHED */
 };
 

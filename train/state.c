@@ -89,6 +89,8 @@ exn_status exn_state_write(char **out, const exn_profile *profile, const exn_ten
         exn_points_write(profile), "checksums", checksums);
     if (root) write_general_part(root, profile);
     if (root && profile->prior.samples) json_object_set_new(root, "prior", exn_prior_write(&profile->prior));
+    if (root && profile->history.count)
+        json_object_set_new(root, "history", exn_history_write(&profile->history, profile->exit_count));
     if (root && profile->normal.photos)
         json_object_set_new(json_object_get(root, "preprocess"), "personal", exn_normalisation_write(&profile->normal));
     char *text = root && whole ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
@@ -374,6 +376,8 @@ static exn_status read_rest(exn_profile *profile, const json_t *root) {
     const json_t *prior = json_object_get(root, "prior");
     if (prior && !exn_prior_read(&profile->prior, prior)) return bad(ctx, "prior");
     if (personal && !exn_normalisation_read(&profile->normal, personal)) return bad(ctx, "preprocess.personal");
+    const json_t *history = json_object_get(root, "history");
+    if (history && !exn_history_read(&profile->history, history, profile->exit_count)) return bad(ctx, "history");
     if (!exn_points_read(profile, json_object_get(root, "policy"))) return bad(ctx, "policy");
     const json_t *schedule = json_object_get(json_object_get(root, "general"), "schedule");
     return exn_caution_read(&profile->schedule, schedule) ? EXN_OK : bad(ctx, "general.schedule");

@@ -32,6 +32,9 @@ json_t *exn_pixels_write(const exn_pixels *pixels);
 bool exn_pixels_read(exn_pixels *out, const json_t *object);
 json_t *exn_prior_write(const exn_prior *prior);
 bool exn_prior_read(exn_prior *out, const json_t *object);
+/* One entry a lesson; `exits`: figures in each. */
+json_t *exn_history_write(const exn_history *history, size_t exits);
+bool exn_history_read(exn_history *out, const json_t *array, size_t exits);
 json_t *exn_normalisation_write(const exn_normalisation *normal);
 bool exn_normalisation_read(exn_normalisation *out, const json_t *object);
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operating points side by side, and a watch that goes on from one run of the program to the next."""
 import json
+import re
 import unittest
+import xml.etree.ElementTree
 
 from program import Case, person, picture, png
 
@@ -41,6 +43,32 @@ class Targets(Case):
         self.works("personalise", self.me, self.labelled, "--costs", "macs", "--no-measure", "--target", "untouched")
         value = self.report("evaluate", self.me, self.test)
         self.assertEqual([point["target"] for point in value["targets"] if point["chosen"]], ["untouched"])
+
+    def test_report(self):
+        """A page that is well-formed, fetches nothing, and shows this profile's figures and names, harmless ones too."""
+        names = self.folder / "names.txt"
+        names.write_text("".join(f"<b>&{i}\n" for i in range(10)))
+        me = self.attach("--exits", "2", "--classes", names, name="named.safetensors")
+        for _ in range(2):
+            self.works("personalise", me, self.labelled, "--costs", "macs", "--no-measure")
+        page = self.folder / "me.html"
+        for words, unit in ((("--costs", "macs"), "multiply-adds"), (("--target", "untouched"), "mean milliseconds")):
+            self.works("report", me, self.test, "-o", page, *words)
+            text = page.read_text()
+            self.assertIn(unit, text)
+        value = self.report("report", me, self.test, "-o", page)
+        text = page.read_text()
+        self.assertNotRegex(text, r"(?i)<script|(src|href)=|https?:|url[(]|<b>&[0-9]")
+        self.assertIn("&lt;b&gt;&amp;", text)
+        self.assertIn(f"{100 * value['full']['accuracy']:.1f} %", text)
+        self.assertIn(f"exit {len(value['exits']) - 1}", text)
+        for heading in ("Accuracy against time", "Where photos leave", "How exits grew", "Memory, step by step"):
+            self.assertIn(heading, text)
+        for i, svg in enumerate(re.findall(r"<svg.*?</svg>", text, re.S)):
+            with self.subTest(chart=i):
+                self.assertNotIn("nan", svg)
+                xml.etree.ElementTree.fromstring(svg)
+        self.fails("report", me, self.test, status=2, says="needs -o")
 
     def test_watch(self):
         rng = random.Random(3)

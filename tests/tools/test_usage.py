@@ -7,7 +7,7 @@ import unittest
 
 from program import NETWORK, ROOT, Case, idx_pair, npy, png, read_npy
 
-COMMANDS = "cpu plan attach personalise evaluate run classify export bench".split()
+COMMANDS = "cpu plan attach personalise evaluate run classify report export bench".split()
 
 
 class Usage(Case):

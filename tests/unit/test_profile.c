@@ -138,6 +138,34 @@ START_TEST(round_trip) {
 }
 END_TEST
 
+START_TEST(lessons_are_kept_the_oldest_go) {
+    set_up();
+    exn_profile *profile, *again;
+    unit_assert_ok(ctx, small_profile(&profile, model, EXN_HEAD_LINEAR));
+    for (size_t i = 0; i < EXN_LESSONS_MAX + 3; i++) {
+        const exn_lesson lesson = {
+            .labelled = 5 * i, .accuracy = (double)NAN, .exit = {.5, .25, .125 * (double)(i % 8)}};
+        exn_history_append(&profile->history, &lesson);
+        exn_history_append(&profile->history, &lesson); /* the same samples again: one lesson */
+    }
+    ck_assert_uint_eq(profile->history.count, EXN_LESSONS_MAX);
+    ck_assert_uint_eq(profile->history.lesson[0].labelled, 15);
+    unit_assert_ok(ctx, exn_profile_save(profile, path));
+    unit_assert_ok(ctx, exn_profile_open(&again, model, path, NULL));
+    ck_assert_uint_eq(again->history.count, EXN_LESSONS_MAX);
+    for (size_t i = 0; i < EXN_LESSONS_MAX; i++) {
+        const exn_lesson *l = &again->history.lesson[i];
+        ck_assert(l->labelled == 5 * (i + 3) && l->unlabelled == 0 && isnan(l->accuracy));
+        ck_assert(l->exit[0] == .5 && l->exit[2] == .125 * (double)((i + 3) % 8));
+    }
+    exn_profile_destroy(again);
+    small_forge(ctx, profile, path, "\"labelled\":15,", "\"labelled\":-5,");
+    unit_assert_fails(ctx, exn_profile_open(&again, model, path, NULL), EXN_E_FORMAT, "history");
+    exn_profile_destroy(profile);
+    tear_down();
+}
+END_TEST
+
 START_TEST(names_its_network_relative_to_itself) {
     set_up();
     exn_profile *profile;
@@ -412,11 +440,12 @@ START_TEST(python_reads_it) {
 END_TEST
 
 int main(void) {
-    return unit_run("profile", (const TTest *const[]){
-                                   fresh_profile_is_the_untouched_network, options_are_checked, round_trip,
-                                   names_its_network_relative_to_itself, names_its_network_through_links,
-                                   another_network_is_refused, network_whose_path_is_not_text,
-                                   structs_without_a_size_are_refused, cut_at_every_byte, no_flipped_bit_goes_unnoticed,
-                                   forged_states_are_refused, weights_that_are_no_numbers_are_refused,
-                                   failed_save_keeps_the_old_file, memory_may_fail, python_reads_it, NULL});
+    return unit_run("profile",
+                    (const TTest *const[]){fresh_profile_is_the_untouched_network, options_are_checked, round_trip,
+                                           lessons_are_kept_the_oldest_go, names_its_network_relative_to_itself,
+                                           names_its_network_through_links, another_network_is_refused,
+                                           network_whose_path_is_not_text, structs_without_a_size_are_refused,
+                                           cut_at_every_byte, no_flipped_bit_goes_unnoticed, forged_states_are_refused,
+                                           weights_that_are_no_numbers_are_refused, failed_save_keeps_the_old_file,
+                                           memory_may_fail, python_reads_it, NULL});
 }
