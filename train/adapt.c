@@ -22,18 +22,17 @@
 
 /* A way of training: how much of a labelled target is the truth (the rest is what the head said before), whether the bias starts
  * from the person's class frequencies, whether what all samples share stays unmoved, and how hard the start pulls (per sample). The
- * first of a table is the usual one. Where classes that the labels do not show may well come, training must not push them
- * down: their targets stay, and only differences move. See README for the measurements. */
+ * first of a table is the usual one. Where classes that the labels do not show may well come, only differences between samples
+ * move: what all share would push those classes down. An early exit may try that, for thresholds stand behind it. See README for
+ * the measurements. */
 typedef struct way {
     float truth;
     bool prior, centred;
     double pull;
 } way;
-static const way open_ways[] = {{0.75f, false, true, 0.3},
-                                {0.75f, false, true, 0.1},
-                                {0.75f, false, true, 0.03},
-                                {0.75f, false, true, 1},
-                                {0.75f, false, true, 3}};
+static const way open_ways[] = {{0.75f, false, true, 0.3},  {0.75f, false, true, 0.1},  {0.75f, false, true, 0.03},
+                                {0.75f, false, true, 1},    {0.75f, false, true, 3},    {0.75f, false, false, 0.3},
+                                {0.75f, false, false, 0.1}, {0.75f, false, false, 0.03}};
 static const way closed_ways[] = {{0.75f, true, true, 0.1},   {0.75f, true, true, 0.03},  {0.75f, true, true, 0.3},
                                   {0.75f, true, true, 1},     {0.75f, false, false, 0.1}, {0.75f, false, false, 0.03},
                                   {0.75f, false, false, 0.3}, {0.75f, false, false, 1}};
@@ -41,6 +40,7 @@ static const way fresh_ways[] = {{0.75f, false, false, 0.1}, {0.75f, false, fals
                                  {0.75f, false, false, 1},   {1, false, false, 0.1},      {1, false, false, 0.3}};
 enum {
     OPEN_WAYS = sizeof open_ways / sizeof *open_ways,
+    OPEN_LAST_WAYS = 5, /* for the last exit: the centred ones */
     CLOSED_WAYS = sizeof closed_ways / sizeof *closed_ways,
     FRESH_WAYS = sizeof fresh_ways / sizeof *fresh_ways,
     WAYS = CLOSED_WAYS /* the most there are */
@@ -61,7 +61,7 @@ struct exn_adapt {
     float *start;         /* [count][classes]: the general head's logits */
     float *share;         /* [count][classes]: softmax(start) */
     float *shift;         /* [blocks][classes]: class frequencies of what each block sees */
-    bool *seen;           /* [blocks][classes]: which occur there */
+    bool *seen;           /* [classes]: scratch; which occur */
     float *rows;          /* [count][classes]: logits being judged */
     float *scratch;       /* [classes] */
     bool *learns;         /* [count]: scratch */
@@ -179,7 +179,7 @@ static exn_status load(exn_adapt *a) {
     a->rows = exn_calloc(s->ctx, s->count * s->classes, sizeof *a->rows);
     a->share = exn_calloc(s->ctx, s->count * s->classes, sizeof *a->share);
     a->shift = exn_calloc(s->ctx, a->blocks * s->classes, sizeof *a->shift);
-    a->seen = exn_calloc(s->ctx, a->blocks * s->classes, sizeof *a->seen);
+    a->seen = exn_calloc(s->ctx, s->classes, sizeof *a->seen);
     a->scratch = exn_calloc(s->ctx, s->classes, sizeof *a->scratch);
     a->learns = exn_calloc(s->ctx, s->count, sizeof *a->learns);
     a->loss =
@@ -220,18 +220,17 @@ static void weigh_blocks(exn_adapt *a) {
         for (size_t i = 0; i < s->count; i++)
             exn_span_weigh(a->span, b, i, a->learns[i] ? (float)(1.0 / (double)a->lessons) : 0.0f);
         const exn_labels labels = labels_of(a, a->learns);
-        exn_prior_from_labels(a->shift + b * s->classes, a->seen + b * s->classes, &s->trainer->kernels->f32_vector,
-                              &labels);
+        exn_prior_from_labels(a->shift + b * s->classes, a->seen, &s->trainer->kernels->f32_vector, &labels);
     }
 }
 
 /* How much the head believes in classes that no label shows, where a label says otherwise: all of it is error. */
-static double belief_in_unseen(const exn_adapt *a, const bool *seen) {
+static double belief_in_unseen(const exn_adapt *a) {
     const exn_session *s = a->session;
     double sum = 0;
     for (size_t i = 0; i < s->count; i++)
         for (size_t j = 0; j < s->classes; j++)
-            if (s->label[i] != EXN_UNLABELLED && !seen[j]) sum += (double)a->share[i * s->classes + j];
+            if (s->label[i] != EXN_UNLABELLED && !a->seen[j]) sum += (double)a->share[i * s->classes + j];
     return s->labelled ? sum / (double)s->labelled : 0;
 }
 
@@ -239,27 +238,21 @@ static double belief_in_unseen(const exn_adapt *a, const bool *seen) {
 static void choose_table(exn_adapt *a) {
     const exn_session *s = a->session;
     const exn_labels labels = labels_of(a, NULL);
-    bool *seen = a->seen + s->folds * s->classes; /* of the block with all samples: the same */
-    a->unseen = exn_prior_unseen(seen, &labels);
-    a->doubt = belief_in_unseen(a, seen);
+    a->unseen = exn_prior_unseen(a->seen, &labels);
+    a->doubt = belief_in_unseen(a);
     const double much = BELIEF_LEAST + 0.5 * a->unseen, clear = CLEAR_LEAST + 6 * a->unseen;
     a->open = !a->fresh && !(a->doubt >= (much < clear ? much : clear));
     a->table = a->fresh ? fresh_ways : a->open ? open_ways : closed_ways;
-    a->ways = count_ways(a->fresh  ? FRESH_WAYS
-                         : a->open ? OPEN_WAYS
-                                   : CLOSED_WAYS,
+    a->ways = count_ways(a->fresh             ? FRESH_WAYS
+                         : a->open && a->last ? OPEN_LAST_WAYS
+                         : a->open            ? OPEN_WAYS
+                                              : CLOSED_WAYS,
                          s->count, s->classes, s->folds, a->judged);
 }
 
-/* before: what the head said; seen: NULL where all classes are to learn. */
-static void mix_target(float *out, const float *before, size_t classes, size_t label, float truth, const bool *seen) {
-    float kept = 0; /* of the target: for classes that nobody has shown */
-    for (size_t j = 0; j < classes; j++) kept += seen && !seen[j] ? before[j] : 0.0f;
-    const float scale = (1.0f - kept) / (truth + (1.0f - truth) * (1.0f - kept));
-    for (size_t j = 0; j < classes; j++) {
-        const float mixed = (1.0f - truth) * before[j] + (j == label ? truth : 0.0f);
-        out[j] = seen && !seen[j] ? before[j] : seen ? mixed * scale : mixed;
-    }
+/* before: what the head said */
+static void mix_target(float *out, const float *before, size_t classes, size_t label, float truth) {
+    for (size_t j = 0; j < classes; j++) out[j] = (1.0f - truth) * before[j] + (j == label ? truth : 0.0f);
 }
 
 static void set_targets(exn_adapt *a, const way *w) {
@@ -277,8 +270,7 @@ static void set_targets(exn_adapt *a, const way *w) {
             }
             /* Nobody has told the head of a class that was added. */
             const float truth = s->label[i] >= (int64_t)a->known ? 1.0f : w->truth;
-            mix_target(target, a->fresh ? teacher : a->share + row, s->classes, (size_t)s->label[i], truth,
-                       a->open ? a->seen + b * s->classes : NULL);
+            mix_target(target, a->fresh ? teacher : a->share + row, s->classes, (size_t)s->label[i], truth);
         }
 }
 
