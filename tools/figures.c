@@ -44,11 +44,13 @@ static json_t *target_report(const exn_figures *f, const exn_profile *profile, s
                                               : json_real((double)decided->threshold[i]));
     json_object_set_new(object, "thresholds", thresholds);
     exn_report_text(evidence, "judged_by", decided->labelled ? "labels" : "agreement");
-    exn_report_text(evidence, "vouched_by", decided->shared ? "schedule" : "evidence");
     exn_report_count(evidence, "judged", decided->judged);
     exn_report_count(evidence, "right", decided->right);
-    exn_report_count(evidence, "floor", decided->floor);
-    exn_report_real(evidence, "doubt", decided->doubt);
+    exn_report_count(evidence, "untouched", decided->untouched);
+    exn_report_count(evidence, "last", decided->last);
+    exn_report_real(evidence, "gain", decided->gain);
+    exn_report_real(evidence, "loss", decided->loss);
+    exn_report_real(evidence, "allowed", decided->allowed);
     exn_report_real(evidence, "cost", decided->cost);
     exn_report_real(evidence, "whole", decided->whole);
     json_object_set_new(object, "evidence", decided->judged > 0 ? evidence : json_null());
@@ -114,9 +116,10 @@ static void print_target(const exn_figures *f, const exn_profile *profile, size_
     printf("  %-28s %9s %9.3f %9s  %5.2fx, ends at exit %zu\n", name, percent(a, p->accuracy), p->mean_ms,
            percent(b, p->macs_fraction), speedup, p->deepest_exit);
     if (d->judged > 0)
-        printf("      decided on %zu %s: %zu of them right, %zu asked for, within %.1f; vouched for by %s\n", d->judged,
-               d->labelled ? "labels out of fold" : "answers compared with the last exit's", d->right, d->floor,
-               d->doubt, d->shared ? "the schedule" : "the person's own evidence");
+        printf("      decided on %zu %s: %zu of them right; leaving early is believed to cost %.1f points, %.1f are "
+               "allowed\n",
+               d->judged, d->labelled ? "labels out of fold" : "answers compared with the last exit's", d->right,
+               100 * d->loss, 100 * d->allowed);
 }
 
 void exn_figures_print(const exn_figures *f, const exn_profile *profile) {

@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The compiled-in schedule, and bounds for small samples. Only + - * / and square roots: the same bits everywhere. */
+ * The loss that other people had, and bounds for small samples. Only + - * /: the same bits everywhere. */
 #include "train/caution.h"
 
-#include <math.h>
+/* Thresholds fall, losses rise; between two, straight lines. */
+static const struct {
+    double threshold, loss;
+} others[] = {{1.0, 0.0},   {0.99, 0.002}, {0.975, 0.005}, {0.95, 0.011}, {0.9, 0.024}, {0.85, 0.037}, {0.8, 0.05},
+              {0.7, 0.081}, {0.6, 0.12},   {0.5, 0.155},   {0.4, 0.19},   {0.3, 0.225}, {0.0, 0.225}};
+enum { OTHERS = sizeof others / sizeof *others };
 
-const exn_caution exn_caution_default = {
-    .count = 3,
-    .headroom = 2.0f,
-    .unlabelled = 0.95f,
-    .row = {{0, {0.95f, 0.95f}, 2.0f}, {100, {0.925f, 0.925f}, 2.0f}, {200, {0.9f, 0.9f}, 2.0f}}};
-
-const exn_caution *exn_caution_or_default(const exn_caution *schedule) {
-    return schedule->count ? schedule : &exn_caution_default;
-}
-
-const exn_caution_row *exn_caution_find(const exn_caution *schedule, size_t labels) {
-    size_t i = 0;
-    while (i + 1 < schedule->count && schedule->row[i + 1].labels <= labels) i++;
-    return &schedule->row[i];
+double exn_caution_loss(float threshold) {
+    const double t = (double)threshold;
+    size_t i = 1;
+    if (t >= others[0].threshold) return 0;
+    while (i + 1 < OTHERS && t < others[i].threshold) i++;
+    const double part = (others[i - 1].threshold - t) / (others[i - 1].threshold - others[i].threshold);
+    return others[i - 1].loss + part * (others[i].loss - others[i - 1].loss);
 }
 
 /* ---- Clopper-Pearson ---- */
@@ -50,28 +48,4 @@ double exn_lower_bound(size_t hits, size_t trials, double miss) {
             low = middle;
     }
     return low;
-}
-
-/* ---- Learn then Test ---- */
-
-/* A gambler stakes on every person in turn that losses stay below the limit, more where they have varied little so far. If the
- * mean loss is above the limit, the stake is as likely as not to shrink, and reaches 1 / p with probability p at most
- * (Ville), so its greatest value is one over a p-value. */
-double exn_risk_p_value(const double *losses, size_t count, double limit) {
-    const double target = (limit + EXN_LOSS_MAX) / (2 * EXN_LOSS_MAX),
-                 boldness = 2 * 2.302585092994046; /* at p = 0.1 */
-    double stake = 1, most = 1, sum = 0.5, squares = 0.02;
-    if (!(target < 1)) return 0;
-    for (size_t i = 0; i < count; i++) {
-        double loss = (losses[i] + EXN_LOSS_MAX) / (2 * EXN_LOSS_MAX);
-        loss = loss < 0 ? 0 : loss > 1 ? 1 : loss;
-        const double bet = sqrt(boldness / ((double)count * squares / (double)(i + 1)));
-        const double largest = 0.95 / (1 - target);
-        stake *= 1 + (bet < largest ? bet : largest) * (target - loss);
-        if (stake > most) most = stake;
-        sum += loss;
-        const double mean = sum / (double)(i + 2);
-        squares += (loss - mean) * (loss - mean);
-    }
-    return 1 / most;
 }

@@ -21,7 +21,7 @@ typedef struct exn_gate {
     float truth;          /* of the way chosen: share of truth in a labelled target, */
     bool prior;           /* whether the bias starts from the person's class frequencies, */
     double pull;          /* how hard the start pulls, */
-    bool centred, open; /* whether only differences between samples moved; whether classes not shown may well come, */
+    bool centred, open;   /* whether only differences between samples moved; whether classes not shown may well come, */
     double unseen,
         doubt; /* because this much of what is to come is of such classes, and this much was believed to be */
 } exn_gate;

@@ -141,19 +141,20 @@ static void describe_early(char text[DECISION_BYTES], const judgement *j, const 
     else if (p->enabled[e] && !(p->threshold[e] > 0))
         snprintf(
             text, DECISION_BYTES,
-            "the end: takes whatever comes, %.0f %% of the samples out of fold; with it %zu of %zu %s, and %zu were "
-            "asked for",
-            share, p->right, p->judged, judged_by(p), p->floor);
+            "the end: takes whatever comes, %.0f %% of the samples out of fold; with it %zu of %zu %s, and leaving "
+            "early is believed to cost %.1f points of accuracy where %.1f are allowed",
+            share, p->right, p->judged, judged_by(p), 100 * p->loss, 100 * p->allowed);
     else if (p->enabled[e])
         snprintf(
             text, DECISION_BYTES,
             "enabled from confidence %.3f on: takes %.0f %% of the samples out of fold; with it %zu of %zu %s, and "
-            "%zu were asked for",
-            (double)p->threshold[e], share, p->right, p->judged, judged_by(p), p->floor);
+            "leaving early is believed to cost %.1f points of accuracy where %.1f are allowed",
+            (double)p->threshold[e], share, p->right, p->judged, judged_by(p), 100 * p->loss, 100 * p->allowed);
     else
         snprintf(text, DECISION_BYTES,
-                 "disabled: no threshold saves time with it and leaves %zu of %zu %s; alone it has %.0f %%", p->floor,
-                 p->judged, judged_by(p), 100.0 * alone(j, s, e));
+                 "disabled: saves no time within the %.1f points of accuracy that leaving early may cost; alone it has "
+                 "%.0f %% of the %s",
+                 100 * p->allowed, 100.0 * alone(j, s, e), judged_by(p));
 }
 
 static exn_status describe(judgement *j, const exn_session *s) {
@@ -239,8 +240,7 @@ static exn_status judge(judgement *j, exn_session *s) {
                                    .untouched = j->untouched,
                                    .usable = s->done};
     for (size_t t = 0; t < EXN_POINTS; t++)
-        EXN_TRY(exn_policy_decide(&j->point[t], s->ctx, (exn_target)(t + 1), &evidence, &j->costs,
-                                  exn_caution_or_default(&s->trainer->profile->schedule)));
+        EXN_TRY(exn_policy_decide(&j->point[t], s->ctx, (exn_target)(t + 1), &evidence, &j->costs));
     j->policy = j->point[s->trainer->target - 1];
     return describe(j, s);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Operating points and the schedule as JSON. */
+ * Operating points as JSON. */
 #include "train/state.h"
 
 #include <math.h>
@@ -18,12 +18,12 @@ static json_t *write_point(const exn_policy *p, size_t exits, const char *target
     for (size_t i = 0; i < exits; i++)
         json_array_append_new(rules, json_pack("{s:b, s:f, s:I}", "enabled", p->enabled[i], "threshold",
                                                (double)p->threshold[i], "taken", (json_int_t)p->taken[i]));
-    return json_pack("{s:s, s:f, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "target", target,
-                     "carry", (double)p->carry, "judged_by", p->labelled ? "labels" : "agreement", "vouched_by",
-                     p->shared ? "schedule" : "evidence", "samples", (json_int_t)p->samples, "differ",
-                     (json_int_t)p->differ, "unsure", (json_int_t)p->unsure, "judged", (json_int_t)p->judged, "right",
-                     (json_int_t)p->right, "floor", (json_int_t)p->floor, "doubt", number(p->doubt), "cost",
-                     number(p->cost), "whole", number(p->whole), "exits", rules);
+    return json_pack("{s:s, s:f, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "target",
+                     target, "carry", (double)p->carry, "judged_by", p->labelled ? "labels" : "agreement", "samples",
+                     (json_int_t)p->samples, "differ", (json_int_t)p->differ, "unsure", (json_int_t)p->unsure, "judged",
+                     (json_int_t)p->judged, "right", (json_int_t)p->right, "untouched", (json_int_t)p->untouched,
+                     "last", (json_int_t)p->last, "gain", number(p->gain), "loss", number(p->loss), "allowed",
+                     number(p->allowed), "cost", number(p->cost), "whole", number(p->whole), "exits", rules);
 }
 
 json_t *exn_points_write(const exn_profile *profile) {
@@ -33,19 +33,6 @@ json_t *exn_points_write(const exn_profile *profile) {
             json_array_append_new(points,
                                   write_point(&profile->point[t], profile->exit_count, exn_target_names[t + 1]));
     return json_pack("{s:s, s:o}", "target", exn_target_names[profile->target], "points", points);
-}
-
-json_t *exn_caution_write(const exn_caution *schedule) {
-    json_t *rows = json_array();
-    for (size_t i = 0; i < schedule->count; i++) {
-        const exn_caution_row *r = &schedule->row[i];
-        json_array_append_new(rows,
-                              json_pack("{s:I, s:[f, f], s:f}", "labels", (json_int_t)r->labels, "threshold",
-                                        (double)r->threshold[0], (double)r->threshold[1], "proof", (double)r->proof));
-    }
-    return json_pack("{s:I, s:f, s:f, s:f, s:f, s:o}", "people", (json_int_t)schedule->people, "headroom",
-                     (double)schedule->headroom, "loss", schedule->loss, "level", schedule->level, "unlabelled",
-                     (double)schedule->unlabelled, "rows", rows);
 }
 
 /* ---- reading: false where the bytes of a stranger make no sense ---- */
@@ -94,19 +81,25 @@ static bool read_rules(exn_policy *p, const exn_profile *profile, const json_t *
     return true;
 }
 
+/* Absent from points that were decided on another rule. */
+static bool read_evidence(exn_policy *p, const json_t *object) {
+    if (!json_object_get(object, "allowed")) return true;
+    return get_count(&p->untouched, object, "untouched") && get_count(&p->last, object, "last") &&
+           get_real(&p->gain, json_object_get(object, "gain"), 0, 1) &&
+           get_real(&p->loss, json_object_get(object, "loss"), -1, 1) &&
+           get_real(&p->allowed, json_object_get(object, "allowed"), 0, 2);
+}
+
 static bool read_point(exn_profile *profile, const json_t *object) {
     exn_target target;
     exn_policy p = {0};
     const char *judged_by = json_string_value(json_object_get(object, "judged_by"));
-    const char *vouched_by = json_string_value(json_object_get(object, "vouched_by"));
-    if (!find_target(&target, object) || !judged_by || !vouched_by) return false;
+    if (!find_target(&target, object) || !judged_by) return false;
     p.labelled = !strcmp(judged_by, "labels");
-    p.shared = !strcmp(vouched_by, "schedule");
     if (!get_float(&p.carry, json_object_get(object, "carry"), 0, 1) || !get_count(&p.samples, object, "samples") ||
         !get_count(&p.judged, object, "judged") || !get_count(&p.differ, object, "differ") ||
         !get_count(&p.unsure, object, "unsure") || p.differ > p.samples || p.unsure > p.samples ||
-        !get_count(&p.right, object, "right") || !get_count(&p.floor, object, "floor") ||
-        !get_real(&p.doubt, json_object_get(object, "doubt"), 0, COUNT_MAX) ||
+        !get_count(&p.right, object, "right") || !read_evidence(&p, object) ||
         !get_real(&p.cost, json_object_get(object, "cost"), 0, 1e15) ||
         !get_real(&p.whole, json_object_get(object, "whole"), 0, 1e15) ||
         !read_rules(&p, profile, json_object_get(object, "exits")))
@@ -122,31 +115,5 @@ bool exn_points_read(exn_profile *profile, const json_t *policy) {
     if (!find_target(&profile->target, policy) || json_array_size(points) > EXN_POINTS) return false;
     for (size_t i = 0; i < json_array_size(points); i++)
         if (!read_point(profile, json_array_get(points, i))) return false;
-    return true;
-}
-
-static bool read_row(exn_caution_row *out, const json_t *object) {
-    const json_t *threshold = json_object_get(object, "threshold");
-    if (!get_count(&out->labels, object, "labels") || !get_float(&out->proof, json_object_get(object, "proof"), 0, 1e6))
-        return false;
-    for (size_t t = 0; t < EXN_POINTS; t++)
-        if (!get_float(&out->threshold[t], json_array_get(threshold, t), 0, 2)) return false;
-    return true;
-}
-
-bool exn_caution_read(exn_caution *out, const json_t *object) {
-    const json_t *rows = json_object_get(object, "rows");
-    exn_caution s = {.count = json_array_size(rows)};
-    if (!object) return true;
-    if (!s.count || s.count > EXN_CAUTION_ROWS_MAX || !get_count(&s.people, object, "people") ||
-        !get_real(&s.loss, json_object_get(object, "loss"), -1, 1) ||
-        !get_real(&s.level, json_object_get(object, "level"), 0, 1) ||
-        !get_float(&s.headroom, json_object_get(object, "headroom"), 0, 1e6) ||
-        !get_float(&s.unlabelled, json_object_get(object, "unlabelled"), 0, 2))
-        return false;
-    for (size_t i = 0; i < s.count; i++)
-        if (!read_row(&s.row[i], json_array_get(rows, i)) || (i && s.row[i].labels <= s.row[i - 1].labels))
-            return false;
-    *out = s;
     return true;
 }

@@ -1,20 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The search for exits, thresholds and ends. */
+ * The search for a threshold and an end. */
 #include "train/policy.h"
 
 #include "train/bypass.h"
+#include "train/caution.h"
 #include "train/quality.h"
 
 #include <math.h>
 #include <string.h>
 
-#define EXHAUSTIVE_MAX 5u
 #define LEAST_SAVING 0.01
-#define LEAST_AGREEMENT 0.9 /* lower bound of the share, exceeded with probability 1 - MISS */
-#define MISS 0.1
+/* The part of the belief about an answer that goes by labels, not by probabilities. */
+#define BY_LABELS 0.5
+/* A person's own samples count as much as other people do once this many have labels; without labels, as a quarter of them. */
+#define ENOUGH_LABELS 50.0
+#define WITHOUT_LABELS 0.25
+/* Labels that speak against a gain before any is seen. */
+#define GAIN_DOUBT 25.0
+/* What may be lost by anybody, and more by whom many labels speak for. */
+#define ALLOWED_LEAST 0.006
+#define ALLOWED_MORE 0.009
+static const double share_of_gain[EXN_POINTS] = {0.15, 0.9}; /* by target - 1 */
+/* Other people's answers at an end, where the last exit's would have been asked. */
+#define LOSS_OF_END 0.01
 
-static const float grid[] = {0.99f, 0.975f, 0.95f, 0.925f, 0.9f, 0.875f, 0.85f, 0.8f,
-                             0.75f, 0.7f,   0.65f, 0.6f,   0.5f, 0.4f,   0.3f};
+static const float grid[] = {0.99f,  0.98f,   0.97f, 0.96f,  0.95f, 0.9375f, 0.925f, 0.9125f, 0.9f, 0.8875f,
+                             0.875f, 0.8625f, 0.85f, 0.825f, 0.8f,  0.775f,  0.75f,  0.725f,  0.7f, 0.675f,
+                             0.65f,  0.625f,  0.6f,  0.55f,  0.5f,  0.45f,   0.4f,   0.35f,   0.3f};
 
 /* One search: what it is for, and the best found so far. */
 typedef struct search {
@@ -22,13 +34,14 @@ typedef struct search {
     size_t *choice;    /* [exits][samples]: of the exits that are tried now, with what they carry */
     float *confidence; /* the same */
     float *score;      /* [samples][classes]: scratch */
+    float *belief;     /* [samples][classes]: what the whole cascade makes of a sample */
     size_t *last;      /* [samples]: what the last exit says alone */
     const exn_costs *costs;
-    float threshold; /* from here on, the schedule vouches */
-    float proof;     /* standard errors that anything else needs */
-    bool own;        /* whether the person's own evidence counts at all */
-    bool untouched;  /* the floor is the untouched network's, not the last exit's */
+    size_t labels;
+    double own;   /* the weight of the person's own samples beside other people */
+    double whole; /* how right the whole cascade is believed to be where nobody leaves */
     exn_policy best;
+    float threshold; /* of the best */
 } search;
 
 /* What the enabled exits say of every sample, each after the ones before it. */
@@ -58,127 +71,112 @@ static size_t where_it_leaves(const search *s, const exn_policy *p, size_t sampl
     return exit;
 }
 
-/* The label that counts as right: the true one, or what the last exit says. SIZE_MAX: this sample does not count. */
-static size_t wanted(const exn_policy *p, const search *s, size_t sample) {
-    const exn_evidence *e = s->e;
-    if (!p->labelled) return s->last[sample];
-    return e->label[sample] == EXN_UNLABELLED ? SIZE_MAX : (size_t)e->label[sample];
+/* How right some answers are believed to be, one after the other. */
+typedef struct tally {
+    double belief;
+    size_t right;
+} tally;
+
+static void add_answer(tally *t, const search *s, size_t sample, size_t answer) {
+    const int64_t label = s->e->label[sample];
+    t->belief += (double)s->belief[sample * s->e->classes + answer];
+    t->right += label != EXN_UNLABELLED && (size_t)label == answer;
 }
 
-static bool reference_is_right(const exn_policy *p, const search *s, bool untouched, size_t sample) {
-    return (untouched ? s->e->untouched : s->last)[sample] == wanted(p, s, sample);
+static double worth(const search *s, const tally *t) {
+    const double believed = t->belief / (double)s->e->samples;
+    if (!s->best.labelled) return believed;
+    return (1 - BY_LABELS) * believed + BY_LABELS * (double)t->right / (double)s->labels;
 }
 
-/* Right answers, cost, and the standard error of the difference to the reference, which only the samples decide where one
- * of both is right; one more such sample than seen, because none seen does not mean none. */
-static void evaluate(exn_policy *p, const search *s) {
+static double worth_of(const search *s, const size_t *answers, size_t *right) {
+    tally t = {0};
+    for (size_t i = 0; i < s->e->samples; i++) add_answer(&t, s, i, answers[i]);
+    *right = t.right;
+    return worth(s, &t);
+}
+
+/* Right answers, or those of the last exit where labels are too few to count. */
+static size_t agreeing(const search *s, const size_t *answers) {
+    size_t same = 0;
+    for (size_t i = 0; i < s->e->samples; i++) same += answers[i] == s->last[i];
+    return same;
+}
+
+static double mixed_loss(const search *s, double mine, double others) {
+    const double mixed = s->own * mine + (1 - s->own) * others;
+    return s->labels < EXN_POLICY_SURE && mixed < others ? others : mixed;
+}
+
+/* Where samples leave, and what that costs in time and, as far as is known, in accuracy. */
+static void evaluate(exn_policy *p, const search *s, float threshold, bool end) {
     const exn_evidence *e = s->e;
-    size_t differ = 1;
-    p->right = 0;
+    size_t same = 0;
+    tally t = {0};
     p->cost = 0;
     memset(p->taken, 0, sizeof p->taken);
     for (size_t i = 0; i < e->samples; i++) {
-        const size_t exit = where_it_leaves(s, p, i);
-        const bool right = s->choice[exit * e->samples + i] == wanted(p, s, i);
-        p->right += right;
-        differ += right != reference_is_right(p, s, s->untouched, i);
+        const size_t exit = where_it_leaves(s, p, i), answer = s->choice[exit * e->samples + i];
+        add_answer(&t, s, i, answer);
+        same += answer == s->last[i];
         p->taken[exit]++;
     }
     for (size_t i = 0; i < e->exits; i++)
         if (p->taken[i]) p->cost += exn_costs_until(s->costs, p->enabled, i) * (double)p->taken[i] / (double)e->samples;
-    p->doubt = sqrt((double)differ);
+    p->right = p->labelled ? t.right : same;
+    p->loss = mixed_loss(s, s->whole - worth(s, &t), exn_caution_loss(threshold) + (end ? LOSS_OF_END : 0));
 }
 
-static bool allowed(exn_policy *p, const search *s) {
-    if (p->right < p->floor) return false;
-    p->shared = true;
-    for (size_t i = 0; i + 1 < s->e->exits; i++)
-        if (p->enabled[i] && p->threshold[i] < s->threshold) p->shared = false;
-    return p->shared || (s->own && (double)(p->right - p->floor) >= (double)s->proof * p->doubt);
-}
-
-static void consider(search *s, exn_policy *candidate) {
-    evaluate(candidate, s);
-    if (candidate->cost < s->best.cost && candidate->cost < candidate->whole * (1.0 - LEAST_SAVING) &&
-        allowed(candidate, s))
+static void consider(search *s, exn_policy *candidate, float threshold, bool end) {
+    evaluate(candidate, s, threshold, end);
+    if (candidate->cost < s->best.cost && candidate->cost < candidate->whole * (1 - LEAST_SAVING) &&
+        candidate->loss <= candidate->allowed) {
         s->best = *candidate;
-}
-
-/* All thresholds for the exits that `candidate` enables, with the last exit behind them, and with the deepest as the end. */
-static void try_thresholds(search *s, exn_policy candidate) {
-    const size_t last = s->e->exits - 1;
-    size_t deepest = 0;
-    for (size_t i = 0; i < last; i++)
-        if (candidate.enabled[i]) deepest = i;
-    look(s, candidate.enabled, candidate.carry);
-    for (size_t k = 0; k < sizeof grid / sizeof *grid; k++) {
-        for (size_t i = 0; i < last; i++) candidate.threshold[i] = grid[k];
-        consider(s, &candidate);
-        candidate.threshold[deepest] = 0;
-        consider(s, &candidate);
+        s->threshold = threshold;
     }
 }
 
-static void try_subsets(search *s, const size_t *usable, size_t count) {
-    const exn_policy start = s->best;
-    for (size_t set = 1; set < (size_t)1 << count; set++) {
-        exn_policy candidate = start;
-        for (size_t i = 0; i < count; i++) candidate.enabled[usable[i]] = set >> i & 1;
-        try_thresholds(s, candidate);
-    }
+static size_t deepest_early(const exn_policy *p, size_t exits) {
+    size_t deepest = SIZE_MAX;
+    for (size_t i = 0; i + 1 < exits; i++)
+        if (p->enabled[i]) deepest = i;
+    return deepest;
 }
 
-static void add_greedily(search *s, const size_t *usable, size_t count) {
-    for (size_t round = 0; round < count; round++) {
-        const exn_policy start = s->best;
-        for (size_t i = 0; i < count; i++) {
-            exn_policy candidate = start;
-            if (candidate.enabled[usable[i]]) continue;
-            candidate.enabled[usable[i]] = true;
-            try_thresholds(s, candidate);
-        }
-        if (s->best.cost == start.cost) return;
-    }
+static void set_thresholds(exn_policy *p, size_t exits, float threshold, bool end) {
+    const size_t deepest = deepest_early(p, exits);
+    for (size_t i = 0; i + 1 < exits; i++) p->threshold[i] = p->enabled[i] ? threshold : 1.0f;
+    if (end && deepest != SIZE_MAX) p->threshold[deepest] = 0;
 }
 
-/* The fewest of `samples` that must agree; more than there are where too few could ever tell. */
-static size_t least_agreement(size_t samples) {
-    size_t least = samples;
-    if (exn_lower_bound(samples, samples, MISS) < LEAST_AGREEMENT) return samples + 1;
-    while (least && exn_lower_bound(least - 1, samples, MISS) >= LEAST_AGREEMENT) least--;
-    return least;
-}
-
-/* One question, asked before any candidate is looked at, so that none can answer it by luck: has this person gained? */
-static bool has_gained(const search *s, size_t untouched, size_t last, float headroom) {
-    size_t differ = 1;
-    for (size_t i = 0; i < s->e->samples; i++)
-        differ += reference_is_right(&s->best, s, true, i) != reference_is_right(&s->best, s, false, i);
-    return last > untouched && (double)(last - untouched) >= (double)headroom * sqrt((double)differ);
-}
-
-static void set_floor(search *s, exn_target target, const exn_caution *schedule) {
+/* All thresholds for all usable exits, with the last exit behind them, and with the deepest of them as the end. */
+static void try_thresholds(search *s) {
     const exn_evidence *e = s->e;
-    exn_policy *p = &s->best;
-    size_t labels = 0, untouched = 0, last = 0;
-    for (size_t i = 0; i < e->samples; i++) labels += e->label[i] != EXN_UNLABELLED;
-    p->samples = e->samples;
-    p->labelled = labels >= EXN_POLICY_LABELS;
-    p->judged = p->labelled ? labels : e->samples;
-    for (size_t i = 0; i < e->samples; i++) {
-        untouched += reference_is_right(p, s, true, i);
-        last += reference_is_right(p, s, false, i);
-    }
-    s->untouched = p->labelled && (target == EXN_TARGET_UNTOUCHED || untouched > last);
-    s->own = p->labelled && target == EXN_TARGET_UNTOUCHED && has_gained(s, untouched, last, schedule->headroom);
-    p->floor = !p->labelled ? least_agreement(e->samples) : s->untouched ? untouched : last;
+    exn_policy candidate = s->best;
+    for (size_t i = 0; i + 1 < e->exits; i++) candidate.enabled[i] = e->usable[i];
+    if (deepest_early(&candidate, e->exits) == SIZE_MAX) return;
+    look(s, candidate.enabled, candidate.carry);
+    for (size_t k = 0; k < sizeof grid / sizeof *grid; k++)
+        for (int end = 0; end <= (s->labels >= EXN_POLICY_SURE); end++) {
+            set_thresholds(&candidate, e->exits, grid[k], end);
+            consider(s, &candidate, grid[k], end);
+        }
 }
 
-static const size_t *list_usable(size_t list[EXN_EXITS_MAX], size_t *count, const exn_evidence *e) {
-    *count = 0;
-    for (size_t i = 0; i + 1 < e->exits; i++)
-        if (e->usable[i]) list[(*count)++] = i;
-    return list;
+/* Its head is paid by everybody who goes on. An end stays where it is. */
+static void drop_exits_that_only_cost(search *s) {
+    const size_t exits = s->e->exits, deepest = deepest_early(&s->best, exits);
+    if (deepest == SIZE_MAX) return;
+    const bool end = !(s->best.threshold[deepest] > 0);
+    const float threshold = s->threshold;
+    for (size_t x = 0; x < deepest + !end; x++) {
+        exn_policy candidate = s->best;
+        if (!candidate.enabled[x]) continue;
+        candidate.enabled[x] = false;
+        candidate.threshold[x] = 1;
+        look(s, candidate.enabled, candidate.carry);
+        consider(s, &candidate, threshold, end);
+    }
 }
 
 /* What a watch over the policy shall expect: see train/bypass.h. */
@@ -196,7 +194,7 @@ static void foresee(search *s) {
 }
 
 /* Log-loss of all usable exits, one after the other, carrying that much; the last pass's choices stay. */
-static double chain_loss(search *s, const bool *all, float carry) {
+static double chain_loss(const search *s, const bool *all, float carry) {
     const exn_evidence *e = s->e;
     const exn_judged judged = {.label = e->label, .rows = e->samples, .classes = e->classes, .logits = s->score};
     exn_exit_rule rules[EXN_EXITS_MAX];
@@ -213,13 +211,11 @@ static double chain_loss(search *s, const bool *all, float carry) {
     return loss;
 }
 
-static float choose_carry(search *s) {
+static float choose_carry(const search *s, const bool *all) {
     static const float carries[] = {0.4f, 0.2f, 0.6f, 0.0f};
-    bool all[EXN_EXITS_MAX] = {false};
     float best = carries[0];
     double least = INFINITY;
-    for (size_t x = 0; x < s->e->exits; x++) all[x] = s->e->usable[x] || x + 1 == s->e->exits;
-    for (size_t k = 0; s->best.labelled && k < sizeof carries / sizeof *carries; k++) {
+    for (size_t k = 0; s->labels >= EXN_POLICY_SURE && k < sizeof carries / sizeof *carries; k++) {
         const double loss = chain_loss(s, all, carries[k]);
         if (!(loss < least)) continue;
         least = loss;
@@ -228,46 +224,69 @@ static float choose_carry(search *s) {
     return best;
 }
 
-static void decide(search *s, exn_target target, const exn_caution *schedule) {
+/* What the whole cascade believes, and what it has gained. */
+static void look_at_the_whole(search *s, exn_target target) {
     const exn_evidence *e = s->e;
-    size_t list[EXN_EXITS_MAX], count;
-    const size_t *usable = list_usable(list, &count, e);
     exn_policy *p = &s->best;
+    bool all[EXN_EXITS_MAX] = {false};
+    size_t right;
+    for (size_t x = 0; x < e->exits; x++) all[x] = e->usable[x] || x + 1 == e->exits;
+    p->carry = choose_carry(s, all);
+    look(s, all, p->carry);
+    exn_probabilities(s->belief, &e->kernels->f32_vector, s->score, e->samples, e->classes, 1.0f);
+    const double untouched = worth_of(s, e->untouched, &p->untouched);
+    s->whole = worth_of(s, s->choice + (e->exits - 1) * e->samples, &right);
+    worth_of(s, s->last, &p->last);
+    if (!p->labelled) {
+        p->untouched = agreeing(s, e->untouched);
+        p->last = e->samples;
+    }
+    const double labels = (double)s->labels, gained = s->whole - untouched;
+    p->gain = p->labelled && gained > 0 ? gained * labels / (labels + GAIN_DOUBT) : 0;
+    p->allowed = ALLOWED_LEAST + ALLOWED_MORE * (labels < ENOUGH_LABELS ? labels / ENOUGH_LABELS : 1) +
+                 share_of_gain[target - 1] * p->gain;
+}
+
+static void decide(search *s, exn_target target) {
+    const exn_evidence *e = s->e;
+    exn_policy *p = &s->best;
+    for (size_t i = 0; i < e->samples; i++) s->labels += e->label[i] != EXN_UNLABELLED;
     p->enabled[e->exits - 1] = true;
+    p->samples = e->samples;
+    p->labelled = s->labels >= EXN_POLICY_LABELS;
+    p->judged = p->labelled ? s->labels : e->samples;
+    p->whole = s->costs->reach[e->exits - 1];
+    const double speak = p->labelled ? (double)s->labels : WITHOUT_LABELS * (double)e->samples;
+    s->own = speak / (speak + ENOUGH_LABELS);
     look(s, p->enabled, 0);
     memcpy(s->last, s->choice + (e->exits - 1) * e->samples, e->samples * sizeof *s->last);
-    set_floor(s, target, schedule);
-    const exn_caution_row *row = exn_caution_find(schedule, p->labelled ? p->judged : 0);
-    s->threshold = p->labelled ? row->threshold[target - 1] : schedule->unlabelled;
-    s->proof = row->proof;
+    look_at_the_whole(s, target);
     for (size_t i = 0; i < e->exits; i++) p->threshold[i] = 1;
-    p->carry = choose_carry(s);
-    p->whole = s->costs->reach[e->exits - 1];
-    p->shared = true;
     look(s, p->enabled, 0);
-    evaluate(p, s);
-    if (count <= EXHAUSTIVE_MAX)
-        try_subsets(s, usable, count);
-    else
-        add_greedily(s, usable, count);
+    evaluate(p, s, 1, false);
+    p->loss = 0; /* nobody leaves */
+    try_thresholds(s);
+    drop_exits_that_only_cost(s);
     foresee(s);
 }
 
 exn_status exn_policy_decide(exn_policy *out, exn_context *ctx, exn_target target, const exn_evidence *e,
-                             const exn_costs *costs, const exn_caution *schedule) {
+                             const exn_costs *costs) {
     search s = {.e = e, .costs = costs};
     s.choice = exn_calloc(ctx, e->exits * e->samples, sizeof *s.choice);
     s.confidence = exn_calloc(ctx, e->exits * e->samples, sizeof *s.confidence);
     s.score = exn_calloc(ctx, (e->samples + 1) * e->classes, sizeof *s.score);
+    s.belief = exn_calloc(ctx, e->samples * e->classes, sizeof *s.belief);
     s.last = exn_calloc(ctx, e->samples, sizeof *s.last);
-    const bool enough = s.choice && s.confidence && s.score && s.last;
+    const bool enough = s.choice && s.confidence && s.score && s.belief && s.last;
     if (enough) {
-        decide(&s, target, schedule);
+        decide(&s, target);
         *out = s.best;
     }
     exn_free(ctx, s.choice);
     exn_free(ctx, s.confidence);
     exn_free(ctx, s.score);
+    exn_free(ctx, s.belief);
     exn_free(ctx, s.last);
     return enough ? EXN_OK : EXN_E_NOMEM;
 }

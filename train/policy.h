@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Which exits are used, and from which confidence on: the least expected cost under an accuracy floor. */
+ * Which exits are used, and from which confidence on: the least expected cost that an allowed loss of accuracy buys. */
 #ifndef EXN_TRAIN_POLICY_H
 #define EXN_TRAIN_POLICY_H
 
-#include "train/caution.h"
 #include "train/costs.h"
+#include "train/point.h"
 
 /* What every exit said about every sample while it was held out of training; arrays of exits x samples. The last exit is
  * the network's own, with its personal weights. */
@@ -23,21 +23,21 @@ typedef struct exn_evidence {
  * (exn_exit_score). How much is chosen from a short list by log-loss out of fold with all usable exits; few labels: a fixed
  * value.
  *
- * Decides one target. A candidate is a set of exits, a threshold for them, and perhaps an end: its deepest exit then takes
- * whatever comes. The cheapest candidate wins among those that leave at least `floor` samples right:
+ * Decides one target. All usable exits are enabled, with one threshold; an end, where the deepest exit takes whatever comes, is
+ * tried as well. The cheapest candidate wins whose expected loss beside never leaving is allowed; then exits go that cost more
+ * than they save.
  *
- *   KEEP        floor: what the last exit has right, or the untouched network, whichever is more
- *   UNTOUCHED   floor: what the untouched network has right
+ *   expected loss   what other people lost at this threshold (exn_caution_loss), and what this person is believed to lose,
+ *                   mixed by the number of labels. Belief: half by the probability that the whole cascade gives to an
+ *                   answer, which varies little, and half by whether it was right, which is not biased
+ *   allowed         a little at either target; and, of what personalising is believed to have gained over the untouched
+ *                   network, 15 % for KEEP, 90 % for UNTOUCHED
  *
- * and that use only thresholds that the schedule vouches for at this number of labels (strength shared between people; the
- * person's samples may only forbid). For UNTOUCHED, and where the last exit beats the untouched network by
- * `schedule.headroom` standard errors, lower thresholds and ends are allowed as well: to those that beat the floor by
- * `proof` standard errors of the paired difference (the person's own evidence). With fewer than EXN_POLICY_LABELS labels,
- * agreement with the last exit, by its lower bound (exn_lower_bound), stands in for accuracy, and there is no end. Up to five
- * usable exits: every subset is tried; more: exits are added greedily. If nothing saves at least one part in a hundred, no early
- * exit is enabled. */
+ * With fewer than EXN_POLICY_LABELS labels, probabilities alone are believed; with fewer than EXN_POLICY_SURE they may only
+ * forbid, and there is no end. If nothing saves at least one part in a hundred, no early exit is enabled. */
 #define EXN_POLICY_LABELS 10u
+#define EXN_POLICY_SURE 20u
 exn_status exn_policy_decide(exn_policy *out, exn_context *ctx, exn_target target, const exn_evidence *evidence,
-                             const exn_costs *costs, const exn_caution *schedule);
+                             const exn_costs *costs);
 
 #endif

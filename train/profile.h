@@ -8,7 +8,6 @@
 #include "graph/plan.h"
 #include "graph/preprocess.h"
 #include "graph/run.h"
-#include "train/caution.h"
 #include "train/gate.h"
 #include "train/history.h"
 #include "train/normalise.h"
@@ -53,7 +52,6 @@ struct exn_profile {
         accuracy; /* of the policy, out of fold on the labelled ones it was chosen by: a little flattered; NaN: unknown */
     char *costs;                  /* where cost_ms comes from: "measured", "macs", or a file's name */
     exn_policy point[EXN_POINTS]; /* of target i + 1; judged == 0: not decided */
-    exn_caution schedule;         /* learned from general people; count 0: the compiled-in one holds */
     exn_history history;          /* of personalising this profile */
     exn_target target;            /* whose point the exits' rules are: KEEP or UNTOUCHED */
 };

@@ -62,10 +62,9 @@ static json_t *write_checksums(const exn_tensor_list *tensors) {
 /* What general data taught beside the heads: only what there is. */
 static void write_general_part(json_t *root, const exn_profile *profile) {
     json_t *general = json_object_get(root, "general");
-    if (!profile->schedule.count && !profile->pixels.photos) return;
+    if (!profile->pixels.photos) return;
     if (!general) json_object_set_new(root, "general", general = json_object());
-    if (profile->schedule.count) json_object_set_new(general, "schedule", exn_caution_write(&profile->schedule));
-    if (profile->pixels.photos) json_object_set_new(general, "pixels", exn_pixels_write(&profile->pixels));
+    json_object_set_new(general, "pixels", exn_pixels_write(&profile->pixels));
 }
 
 exn_status exn_state_write(char **out, const exn_profile *profile, const exn_tensor_list *tensors,
@@ -378,9 +377,7 @@ static exn_status read_rest(exn_profile *profile, const json_t *root) {
     if (personal && !exn_normalisation_read(&profile->normal, personal)) return bad(ctx, "preprocess.personal");
     const json_t *history = json_object_get(root, "history");
     if (history && !exn_history_read(&profile->history, history, profile->exit_count)) return bad(ctx, "history");
-    if (!exn_points_read(profile, json_object_get(root, "policy"))) return bad(ctx, "policy");
-    const json_t *schedule = json_object_get(json_object_get(root, "general"), "schedule");
-    return exn_caution_read(&profile->schedule, schedule) ? EXN_OK : bad(ctx, "general.schedule");
+    return exn_points_read(profile, json_object_get(root, "policy")) ? EXN_OK : bad(ctx, "policy");
 }
 
 exn_status exn_state_read(exn_profile *profile, const exn_tensor_list *tensors) {

@@ -38,11 +38,9 @@ bool exn_history_read(exn_history *out, const json_t *array, size_t exits);
 json_t *exn_normalisation_write(const exn_normalisation *normal);
 bool exn_normalisation_read(exn_normalisation *out, const json_t *object);
 
-/* The operating points as the state's `policy`, the schedule as its `general.schedule`; both may be absent (NULL). False: the
- * bytes make no sense, and the profile may be half filled in. The exits are read before the points. */
+/* The operating points as the state's `policy`, which may be absent (NULL). False: the bytes make no sense, and the profile may
+ * be half filled in. The exits are read before the points. */
 json_t *exn_points_write(const exn_profile *profile);
 bool exn_points_read(exn_profile *profile, const json_t *policy);
-json_t *exn_caution_write(const exn_caution *schedule);
-bool exn_caution_read(exn_caution *out, const json_t *object);
 
 #endif

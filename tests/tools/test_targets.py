@@ -22,9 +22,11 @@ class Targets(Case):
         points = {point["target"]: point for point in value["targets"]}
         self.assertEqual(set(points), {"keep", "untouched"})
         self.assertTrue(points["keep"]["chosen"])
-        self.has_keys(points["keep"]["evidence"], "judged_by vouched_by judged right floor doubt cost whole")
-        self.assertGreaterEqual(points["keep"]["evidence"]["right"], points["keep"]["evidence"]["floor"])
-        self.assertGreaterEqual(points["keep"]["evidence"]["floor"], points["untouched"]["evidence"]["floor"])
+        self.has_keys(points["keep"]["evidence"], "judged_by judged right untouched last gain loss allowed cost whole")
+        for point in points.values():
+            self.assertLessEqual(point["evidence"]["loss"], point["evidence"]["allowed"])
+        self.assertLessEqual(points["keep"]["evidence"]["allowed"], points["untouched"]["evidence"]["allowed"])
+        self.assertGreaterEqual(points["keep"]["evidence"]["cost"], points["untouched"]["evidence"]["cost"])
         for exit in value["exits"]:
             self.assertGreater(exit["cut_ms"], 0)
         other = self.report("evaluate", self.me, self.test, "--target", "untouched")

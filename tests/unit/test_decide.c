@@ -2,6 +2,7 @@
  * Decisions on made-up evidence: which exits, from which confidence on, where the network may end; and the bounds behind them. */
 #include "arch/select.h"
 #include "tests/unit/small.h"
+#include "train/caution.h"
 #include "train/policy.h"
 
 #include <math.h>
@@ -55,7 +56,7 @@ static void decide_on(exn_policy *p, exn_target target, exn_evidence *e, const e
     exn_kernel_set set;
     unit_assert_ok(ctx, exn_kernels_for_context(&set, ctx));
     e->kernels = &set;
-    unit_assert_ok(ctx, exn_policy_decide(p, ctx, target, e, costs, &exn_caution_default));
+    unit_assert_ok(ctx, exn_policy_decide(p, ctx, target, e, costs));
     exn_context_destroy(ctx);
 }
 
@@ -73,7 +74,7 @@ static void decide(exn_policy *p, world *w, exn_target target) {
 START_TEST(good_exit_is_used) {
     world w;
     exn_policy p;
-    make_world(&w, 150, N);
+    make_world(&w, 150, 150);
     decide(&p, &w, EXN_TARGET_KEEP);
     ck_assert(p.enabled[0] && !p.enabled[1] && p.enabled[2]); /* the second head would only cost */
     ck_assert_uint_eq(p.taken[0], 150);
@@ -107,7 +108,7 @@ END_TEST
 START_TEST(head_that_costs_what_it_saves_is_not_used) {
     world w;
     exn_policy p;
-    make_world(&w, 20, N);
+    make_world(&w, 20, 20);
     w.head[0] = w.head[1] = 0.2;
     decide(&p, &w, EXN_TARGET_KEEP);
     ck_assert(!p.enabled[0] && !p.enabled[1]);
@@ -127,7 +128,7 @@ START_TEST(few_labels_mean_agreement_at_high_thresholds) {
 }
 END_TEST
 
-START_TEST(many_exits_are_added_greedily) {
+START_TEST(many_exits_are_used) {
     enum { E = 9 };
     static size_t untouched[N];
     static float logits[E * N * CLASSES], temperature[E];
@@ -156,76 +157,83 @@ START_TEST(many_exits_are_added_greedily) {
 }
 END_TEST
 
-/* ---- targets, ends and the schedule ---- */
+/* ---- expected losses, targets and ends ---- */
 
-/* The personal exits are right about everybody, the untouched network about `untouched` of them. */
-static void make_gain(world *w, size_t untouched) {
-    make_world(w, 0, N);
-    for (size_t i = untouched; i < N; i++) w->untouched[i] = 0;
-}
-
-START_TEST(headroom_is_spent_only_where_asked_for) {
-    world w;
-    exn_policy keep, fast;
-    make_gain(&w, N / 2);
-    for (size_t i = 0; i < N / 5; i++) w.choice[i] = 0; /* the first exit loses a fifth, the network lost half */
-    decide(&keep, &w, EXN_TARGET_KEEP);
-    decide(&fast, &w, EXN_TARGET_UNTOUCHED);
-    ck_assert_uint_eq(keep.floor, N);
-    ck_assert_uint_eq(keep.right, N);
-    ck_assert_uint_eq(fast.floor, N / 2);
-    ck_assert(fast.enabled[0] && fast.threshold[0] == 0.0f && !fast.shared);
-    ck_assert_uint_eq(fast.taken[0], N);
-    ck_assert_double_eq_tol(fast.cost, 0.31, 1e-9);
-}
-END_TEST
-
-/* An untouched network that is never right asked for nothing once: then any exit was good enough. */
-START_TEST(floor_is_the_better_of_both_networks) {
+/* Exits that are as good as the last one, and modest: leaving costs nobody anything, so nearly everybody leaves. */
+START_TEST(exits_as_good_as_the_last_are_used_early) {
     world w;
     exn_policy p;
-    make_gain(&w, 0);
-    for (size_t i = 0; i < N; i++) w.choice[i] = i % 2;
-    decide(&p, &w, EXN_TARGET_KEEP);
-    ck_assert_uint_eq(p.floor, N);
-    ck_assert(!p.enabled[0]);
+    make_world(&w, 0, N);
     for (size_t i = 0; i < N; i++) {
-        w.choice[2 * N + i] = 0; /* and a personal last exit that is worse than the network sets no floor either */
-        w.untouched[i] = 1;
+        w.untouched[i] = i % 2;
+        for (size_t e = 0; e < 3; e++) {
+            w.choice[e * N + i] = i % 10 ? 1 : 0; /* each right nine times in ten, about the same samples */
+            w.confidence[e * N + i] = 0.8f;
+        }
     }
     decide(&p, &w, EXN_TARGET_KEEP);
-    ck_assert_uint_eq(p.floor, N);
+    ck_assert(p.enabled[0] && p.threshold[0] <= 0.8f);
+    ck_assert_uint_eq(p.taken[0], N);
+    ck_assert_double_eq_tol(p.cost, 0.31, 1e-9);
+    ck_assert(p.gain > 0.2 && p.loss <= p.allowed);
 }
 END_TEST
 
-/* Low thresholds and ends need the person's own evidence: a few samples that happen to be right are none. */
-START_TEST(few_samples_end_nothing) {
+/* The same confidence, but what the early exits say is wrong where the last exit is right: nobody leaves. */
+START_TEST(exits_worse_than_the_last_stay_closed) {
     world w;
     exn_policy p;
-    make_gain(&w, N);
-    w.evidence.samples = 20; /* rows are then 20 long: all lie in the first exit's, where everybody is right */
-    for (size_t i = 0; i < 3 * N; i++) w.confidence[i] = 0.8f;
-    decide(&p, &w, EXN_TARGET_UNTOUCHED);
+    make_world(&w, 0, N);
+    for (size_t i = 0; i < N; i++)
+        for (size_t e = 0; e < 3; e++) {
+            w.choice[e * N + i] = e < 2 && i % 3 == 0 ? 0 : 1;
+            w.confidence[e * N + i] = e < 2 ? 0.8f : 0.99f;
+        }
+    decide(&p, &w, EXN_TARGET_KEEP);
     ck_assert(!p.enabled[0] && !p.enabled[1]);
-    for (size_t i = 0; i < 8; i++) w.untouched[i] = 0; /* eight of twenty gained: 8 > 2 * sqrt(8 + 1) */
-    decide(&p, &w, EXN_TARGET_UNTOUCHED);
-    ck_assert(p.enabled[0] && p.threshold[0] == 0.0f);
+    ck_assert(p.last == N && p.untouched == N && p.right == N && p.gain == 0 && p.loss == 0);
 }
 END_TEST
 
-START_TEST(schedule_rows) {
-    const exn_caution s = {.count = 2, .row = {{0, {0.9f, 0.9f}, 2}, {50, {0.8f, 0.7f}, 2}}};
-    const exn_caution none = {0};
-    ck_assert_ptr_eq(exn_caution_find(&s, 0), &s.row[0]);
-    ck_assert_ptr_eq(exn_caution_find(&s, 49), &s.row[0]);
-    ck_assert_ptr_eq(exn_caution_find(&s, 50), &s.row[1]);
-    ck_assert_ptr_eq(exn_caution_or_default(&s), &s);
-    ck_assert_ptr_eq(exn_caution_or_default(&none), &exn_caution_default);
-    for (size_t i = 1; i < exn_caution_default.count; i++) /* more labels never ask for more */
-        for (size_t t = 0; t < EXN_POINTS; t++) {
-            const exn_caution_row *r = &exn_caution_default.row[i];
-            ck_assert(r[0].labels > r[-1].labels && r[0].threshold[t] <= r[-1].threshold[t]);
-        }
+/* What was gained may be spent on speed, nearly all of it where that is asked for; what was not gained may not. */
+START_TEST(gain_is_spent_where_asked_for) {
+    world w;
+    exn_policy keep, fast;
+    make_world(&w, 0, N);
+    for (size_t i = 0; i < N; i++) {
+        w.untouched[i] = i % 2;
+        w.choice[i] = i % 5 ? 1 : 0; /* the first exit loses a fifth, the network lost half */
+        w.confidence[i] = 0.75f;
+    }
+    decide(&keep, &w, EXN_TARGET_KEEP);
+    decide(&fast, &w, EXN_TARGET_UNTOUCHED);
+    ck_assert(fast.enabled[0] && fast.cost < keep.cost && fast.allowed > keep.allowed && fast.gain == keep.gain);
+    ck_assert_uint_eq(fast.untouched, N / 2);
+    for (size_t i = 0; i < N; i++) w.untouched[i] = 1;
+    decide(&fast, &w, EXN_TARGET_UNTOUCHED);
+    ck_assert(!fast.enabled[0] && fast.gain == 0 && fast.allowed < 0.02);
+}
+END_TEST
+
+/* An end needs labels, and a last exit that is not worth its time. */
+START_TEST(few_labels_end_nothing) {
+    world w;
+    exn_policy p;
+    make_world(&w, 0, N);
+    for (size_t i = 0; i < 3 * N; i++) w.confidence[i] = i < N ? 0.34f : 0.95f;
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert(p.enabled[1] && p.threshold[1] == 0.0f);
+    for (size_t i = EXN_POLICY_SURE - 1; i < N; i++) w.label[i] = EXN_UNLABELLED;
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert(p.labelled && (!p.enabled[1] || p.threshold[1] > 0.9f));
+}
+END_TEST
+
+START_TEST(others_lose_more_at_lower_thresholds) {
+    ck_assert_double_eq(exn_caution_loss(1.0f), 0);
+    ck_assert_double_eq_tol(exn_caution_loss(0.95f), 0.011, 1e-8);
+    ck_assert_double_eq_tol(exn_caution_loss(0.75f), 0.0655, 1e-8);
+    for (int i = 0; i < 100; i++) ck_assert(exn_caution_loss((float)i / 100) >= exn_caution_loss((float)(i + 1) / 100));
 }
 END_TEST
 
@@ -247,21 +255,6 @@ START_TEST(clopper_pearson) {
 }
 END_TEST
 
-/* Values of an independent NumPy program. */
-START_TEST(betting_p_values) {
-    double losses[60];
-    for (size_t i = 0; i < 60; i++) losses[i] = -0.02;
-    ck_assert_double_eq_tol(exn_risk_p_value(losses, 40, 0.005), 0.010080033761805343, 1e-12);
-    for (size_t i = 0; i < 60; i++) losses[i] = 0.02;
-    ck_assert_double_eq(exn_risk_p_value(losses, 40, 0.005), 1);
-    for (size_t i = 0; i < 60; i++) losses[i] = i % 2 ? -0.05 : 0.03;
-    ck_assert_double_eq_tol(exn_risk_p_value(losses, 60, 0.01), 0.008983297976440017, 1e-12);
-    static const double few[] = {.05, -.1, .0, -.02, .03, -.08, -.01, .02, -.04, -.06};
-    ck_assert_double_eq_tol(exn_risk_p_value(few, 10, 0.02), 0.17307389394776743, 1e-12);
-    ck_assert_double_eq(exn_risk_p_value(NULL, 0, 0.02), 1);
-}
-END_TEST
-
 /* ---- points in a profile ---- */
 
 static exn_policy some_point(float first) {
@@ -271,13 +264,15 @@ static exn_policy some_point(float first) {
                         .labelled = true,
                         .judged = 40,
                         .right = 30,
-                        .floor = 29,
+                        .untouched = 27,
+                        .last = 31,
                         .taken = {25, 0, 25},
                         .samples = 50,
                         .differ = 4,
                         .unsure = 3,
-                        .doubt = 2.5,
-                        .shared = first > 0,
+                        .gain = 0.0625,
+                        .loss = -0.25,
+                        .allowed = 0.5,
                         .cost = 0.7,
                         .whole = 1};
 }
@@ -285,8 +280,9 @@ static exn_policy some_point(float first) {
 static void check_point(const exn_profile *profile, exn_target target, float first) {
     const exn_policy *p = &profile->point[target - 1];
     ck_assert(p->enabled[0] && !p->enabled[1] && p->threshold[0] == first && p->carry == 0.4f);
-    ck_assert(p->judged == 40 && p->right == 30 && p->floor == 29 && p->differ == 4 && p->unsure == 3);
-    ck_assert(p->shared == (first > 0) && p->labelled && p->doubt == 2.5 && p->taken[2] == 25);
+    ck_assert(p->judged == 40 && p->right == 30 && p->untouched == 27 && p->differ == 4 && p->unsure == 3);
+    ck_assert(p->labelled && p->last == 31 && p->gain == 0.0625 && p->loss == -0.25 && p->allowed == 0.5);
+    ck_assert_uint_eq(p->taken[2], 25);
 }
 
 START_TEST(profile_keeps_its_points) {
@@ -301,14 +297,11 @@ START_TEST(profile_keeps_its_points) {
     profile->exits[0].trained = true;
     profile->point[0] = some_point(0.9f);
     profile->point[1] = some_point(0);
-    profile->schedule = exn_caution_default;
-    profile->schedule.people = 7;
     unit_assert_ok(ctx, exn_profile_set_target(profile, EXN_TARGET_UNTOUCHED));
     unit_assert_ok(ctx, exn_profile_save(profile, path));
     unit_assert_ok(ctx, exn_profile_open(&again, model, path, NULL));
     check_point(again, EXN_TARGET_KEEP, 0.9f);
     check_point(again, EXN_TARGET_UNTOUCHED, 0);
-    ck_assert_mem_eq(&again->schedule, &profile->schedule, sizeof again->schedule);
     ck_assert_int_eq(exn_profile_get_target(again), EXN_TARGET_UNTOUCHED);
     ck_assert_uint_eq(exn_profile_deepest_exit(again), 0);
     exn_exit_rule rules[3];
@@ -324,6 +317,8 @@ START_TEST(profile_keeps_its_points) {
     small_forge(ctx, again, path, "\"samples\":50", "\"samples\":03");
     exn_profile_destroy(again);
     ck_assert_int_eq(exn_profile_open(&again, model, path, NULL), EXN_E_FORMAT);
+    small_forge(ctx, profile, path, "\"allowed\":0.5", "\"allowed\":2.5");
+    unit_assert_fails(ctx, exn_profile_open(&again, model, path, NULL), EXN_E_FORMAT, "policy");
     small_forge(ctx, profile, path, "\"carry\":0.4", "\"carry\":9.4");
     unit_assert_fails(ctx, exn_profile_open(&again, model, path, NULL), EXN_E_FORMAT, "policy");
     exn_profile_destroy(profile);
@@ -336,10 +331,10 @@ END_TEST
 
 int main(void) {
     return unit_run("decide",
-                    (const TTest *const[]){good_exit_is_used, surely_wrong_exit_is_not_used, untrained_exit_is_not_used,
-                                           head_that_costs_what_it_saves_is_not_used,
-                                           few_labels_mean_agreement_at_high_thresholds, many_exits_are_added_greedily,
-                                           headroom_is_spent_only_where_asked_for, floor_is_the_better_of_both_networks,
-                                           few_samples_end_nothing, schedule_rows, clopper_pearson, betting_p_values,
-                                           profile_keeps_its_points, NULL});
+                    (const TTest *const[]){
+                        good_exit_is_used, surely_wrong_exit_is_not_used, untrained_exit_is_not_used,
+                        head_that_costs_what_it_saves_is_not_used, few_labels_mean_agreement_at_high_thresholds,
+                        many_exits_are_used, exits_as_good_as_the_last_are_used_early,
+                        exits_worse_than_the_last_stay_closed, gain_is_spent_where_asked_for, few_labels_end_nothing,
+                        others_lose_more_at_lower_thresholds, clopper_pearson, profile_keeps_its_points, NULL});
 }

@@ -193,8 +193,8 @@ EXN_API size_t exn_profile_deepest_exit(const exn_profile *profile);            
 /* What personalising a profile shall achieve. All are decided at once, so that a runner may choose another one later. */
 typedef enum exn_target {
     EXN_TARGET_PROFILE = 0,  /* a runner: what the profile was made for; a trainer: the profile's, at first KEEP */
-    EXN_TARGET_KEEP = 1,     /* as right as the personalised network would be if it always ran to its end */
-    EXN_TARGET_UNTOUCHED = 2 /* as fast as it can be while it is as right as the untouched network */
+    EXN_TARGET_KEEP = 1,     /* most of what personalising gained stays, and no more is lost than a point or two */
+    EXN_TARGET_UNTOUCHED = 2 /* as fast as it can be while it is about as right as the untouched network */
 } exn_target;
 EXN_API exn_target exn_profile_get_target(const exn_profile *profile);
 /* Turns to the exits and thresholds of another target; EXN_E_INVALID where personalising decided nothing for it. */
