@@ -14,7 +14,7 @@ struct exn_context {
     exn_log_fn *log;
     void *log_user;
     char *cpu; /* owned; NULL: the best */
-    size_t threads;
+    size_t threads, block_limit_bytes;
     pthread_mutex_t lock; /* guards message */
     char message[EXN_MESSAGE_BYTES];
 };
@@ -99,10 +99,12 @@ exn_status exn_context_create(exn_context **out, const exn_context_options *opti
 
     exn_context *ctx = wish.allocator.allocate(wish.allocator.user, sizeof *ctx, EXN_ALIGNMENT);
     if (ctx == NULL) return EXN_E_NOMEM;
-    *ctx = (exn_context){.allocator = wish.allocator,
-                         .log = wish.log,
-                         .log_user = wish.log_user,
-                         .threads = wish.threads > 0 ? wish.threads : 1};
+    *ctx =
+        (exn_context){.allocator = wish.allocator,
+                      .log = wish.log,
+                      .log_user = wish.log_user,
+                      .threads = wish.threads > 0 ? wish.threads : 1,
+                      .block_limit_bytes = wish.block_limit_bytes > 0 ? wish.block_limit_bytes : EXN_BLOCK_LIMIT_BYTES};
     const int refused = pthread_mutex_init(&ctx->lock, NULL);
     if (refused != 0) {
         wish.allocator.release(wish.allocator.user, ctx);
@@ -189,8 +191,13 @@ void exn_log(exn_context *ctx, exn_log_level level, const char *format, ...) {
 void *exn_malloc_aligned(exn_context *ctx, size_t count, size_t size, size_t alignment) {
     size_t bytes = 0;
     void *block = NULL;
-    if (exn_size_mul(&bytes, count, size))
-        block = ctx->allocator.allocate(ctx->allocator.user, bytes > 0 ? bytes : 1, alignment);
+    const bool known = exn_size_mul(&bytes, count, size);
+    if (known && bytes > ctx->block_limit_bytes) {
+        exn_fail(ctx, EXN_E_NOMEM, "%zu bytes wanted at once; the context's limit is %zu", bytes,
+                 ctx->block_limit_bytes);
+        return NULL;
+    }
+    if (known) block = ctx->allocator.allocate(ctx->allocator.user, bytes > 0 ? bytes : 1, alignment);
     if (block == NULL) exn_fail(ctx, EXN_E_NOMEM, "out of memory: %zu x %zu bytes", count, size);
     return block;
 }

@@ -25,7 +25,8 @@ class Structure(ctypes.Structure):
 
 class ContextOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("allocate", c_void_p), ("release", c_void_p), ("allocator_user", c_void_p),
-                ("log", c_void_p), ("log_user", c_void_p), ("cpu", c_char_p), ("threads", c_size_t)]
+                ("log", c_void_p), ("log_user", c_void_p), ("cpu", c_char_p), ("threads", c_size_t),
+                ("block_limit_bytes", c_size_t)]
 
 
 class Image(Structure):

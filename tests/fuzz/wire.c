@@ -71,7 +71,8 @@ static bool take_field(field *out, message of, const uint8_t *at, const uint8_t 
         out->payload = at;
     else if (out->wire == FIXED64 || out->wire == FIXED32)
         length = out->wire == FIXED64 ? 8 : 4;
-    if (at == NULL || (out->wire != VARINT && length > (uint64_t)(end - at)) || out->wire == 3 || out->wire == 4)
+    if (at == NULL || (out->wire != VARINT && length > (uint64_t)(end - at)) || out->wire == 3 || out->wire == 4 ||
+        out->wire > FIXED32)
         return false;
     out->end = out->wire == VARINT ? at : at + length;
     out->is = out->wire == BYTES ? inside(of, out->number) : LEAF;

@@ -118,6 +118,22 @@ START_TEST(allocator_is_honoured) {
 }
 END_TEST
 
+START_TEST(blocks_have_a_limit) {
+    const exn_context_options options = {.struct_size = sizeof options, .block_limit_bytes = 1000};
+    exn_context *ctx = NULL, *usual = unit_context();
+    ck_assert_int_eq(exn_context_create(&ctx, &options), EXN_OK);
+    void *block = exn_malloc(ctx, 250, 4);
+    ck_assert_ptr_nonnull(block);
+    ck_assert_ptr_null(exn_malloc(ctx, 1001, 1));
+    ck_assert_str_eq(exn_context_error(ctx), "1001 bytes wanted at once; the context's limit is 1000");
+    ck_assert_ptr_null(exn_malloc_aligned(usual, EXN_BLOCK_LIMIT_BYTES / 8 + 1, 8, EXN_ALIGNMENT));
+    ck_assert_ptr_nonnull(strstr(exn_context_error(usual), "limit"));
+    exn_free(ctx, block);
+    exn_context_destroy(ctx);
+    exn_context_destroy(usual);
+}
+END_TEST
+
 static exn_status grow_and_copy(exn_context *ctx, void *user) {
     (void)user;
     uint32_t *items = NULL;
@@ -238,8 +254,9 @@ START_TEST(names) {
 END_TEST
 
 int main(void) {
-    return unit_run("context", (const TTest *const[]){defaults, environment_names_the_cpu, options_of_every_age,
-                                                      bad_options_leave_out_alone, results_of_every_age,
-                                                      allocator_is_honoured, growing_and_copying, messages,
-                                                      threads_may_fail_together, logging, checked_sizes, names, NULL});
+    return unit_run("context",
+                    (const TTest *const[]){defaults, environment_names_the_cpu, options_of_every_age,
+                                           bad_options_leave_out_alone, results_of_every_age, allocator_is_honoured,
+                                           blocks_have_a_limit, growing_and_copying, messages,
+                                           threads_may_fail_together, logging, checked_sizes, names, NULL});
 }

@@ -8,6 +8,7 @@
 #include "graph/fold.h"
 #include "graph/infer.h"
 #include "graph/model.h"
+#include "graph/run.h"
 
 #define FLIPS 20000u
 
@@ -122,6 +123,25 @@ START_TEST(numbers_in_place_of_messages) {
 }
 END_TEST
 
+/* Every map is within the limit of a tensor; what all need together is within no machine. Saying so takes no time. */
+START_TEST(a_small_file_asks_for_much) {
+    exn_model *model;
+    exn_plan *plan;
+    exn_exec *exec;
+    char *path = unit_source_path("tests/unit/data/huge.onnx");
+    unit_assert_ok(ctx, exn_model_open(&model, ctx, path, NULL));
+    ck_assert_uint_lt(model->file.size, 1024);
+    const exn_plan_options options = {
+        .kernels = &model->kernels, .threads = 1, .outputs = &model->graph->output, .output_count = 1};
+    unit_assert_ok(ctx, exn_plan_create(&plan, model->graph, &options));
+    ck_assert(exn_plan_arena(plan).bytes > 100000000000u);
+    unit_assert_fails(ctx, exn_exec_create(&exec, ctx, plan), EXN_E_NOMEM, "the context's limit is 17179869184");
+    exn_plan_destroy(plan);
+    exn_model_destroy(model);
+    free(path);
+}
+END_TEST
+
 static exn_status open_and_bind(exn_context *failing, void *user) {
     exn_model *model;
     exn_graph *graph;
@@ -166,6 +186,6 @@ END_TEST
 int main(void) {
     return unit_run_with("import_hostile", set_up, tear_down,
                          (const TTest *[]){truncated_anywhere, flipped_bits, flipped_bits_of_shape_arithmetic,
-                                           numbers_in_place_of_messages, short_of_memory, short_of_memory_elsewhere,
-                                           NULL});
+                                           numbers_in_place_of_messages, a_small_file_asks_for_much, short_of_memory,
+                                           short_of_memory_elsewhere, NULL});
 }

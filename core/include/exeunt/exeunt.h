@@ -80,7 +80,12 @@ typedef struct exn_context_options {
     void *log_user;
     const char *cpu; /* best kernel set allowed: "avx2" ...; NULL: the variable EXN_CPU, else the best found */
     size_t threads;  /* 0: 1 */
+    /* The most that is asked of the allocator at once, for a small file can describe a huge network; beyond it EXN_E_NOMEM.
+     * 0: EXN_BLOCK_LIMIT_BYTES. */
+    size_t block_limit_bytes;
 } exn_context_options;
+
+#define EXN_BLOCK_LIMIT_BYTES ((size_t)1 << (sizeof(size_t) > 4 ? 34 : 30)) /* 16 GiB, or 1 */
 
 /* The kernel set is looked up when a model is opened: naming one that this machine lacks fails there. */
 EXN_API exn_status exn_context_create(exn_context **out, const exn_context_options *options);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the small ONNX files beside it: sound networks (tiny.onnx and every_pixel.onnx), networks with weights in other files, and
+"""Writes the small ONNX files beside it: sound networks (tiny.onnx, every_pixel.onnx and huge.onnx), networks with weights in other files, and
 networks with one thing wrong each, which test_import.c expects to be refused. Needs numpy and onnx; the files are
 committed, so only who changes this script runs it."""
 
@@ -48,6 +48,14 @@ def sound():
                  floats("g", 3, 8), floats("h", 3)]
     write("tiny", nodes, constants, inputs=[port("x", "n", 2, "h", "w")])
     write("every_pixel", [node("Flatten", "x", "y")], [], inputs=[port("x", "n", 2, "h", "w")])
+
+
+def huge():
+    """Less than a thousand bytes that ask for 120 GB: fourteen maps of 8 GiB, all alive at once."""
+    nodes = [node("Relu", "x", "a0")] + [node("Sigmoid", f"a{i - 1}", f"a{i}") for i in range(1, 14)]
+    nodes += [node("Add", f"{'a13' if i == 12 else f's{i + 1}'} a{i}", f"s{i}") for i in range(12, -1, -1)]
+    nodes += [node("GlobalAveragePool", "s0", "p"), node("Flatten", "p", "y")]
+    write("huge", nodes, [], inputs=[port("x", 1, 8, 16384, 16383)])
 
 
 def late():
@@ -172,3 +180,4 @@ if __name__ == "__main__":
     externals()
     wrong()
     late()
+    huge()
