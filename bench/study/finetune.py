@@ -29,7 +29,8 @@ class Network(nn.Module):
             else:
                 self.constants[value.name] = array
 
-    def forward(self, photos):
+    def forward(self, photos, wanted=()):
+        """Logits; or the named values."""
         values = {self.graph.input[0].name: photos, "": None}
 
         def find(name):
@@ -40,14 +41,15 @@ class Network(nn.Module):
         for node in self.graph.node:
             attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
             values[node.output[0]] = OPERATORS[node.op_type](attributes, *map(find, node.input))
-        return values[self.graph.output[0].name]
+        return [values[name] for name in wanted] if wanted else values[self.graph.output[0].name]
 
 
 def conv(attributes, x, weight, bias=None):
     top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
-    x = functional.pad(x, (left, right, top, bottom)) if any((top, left, bottom, right)) else x
-    return functional.conv2d(x, weight, bias, attributes.get("strides", 1), 0, attributes.get("dilations", 1),
-                             attributes.get("group", 1))
+    even = top == bottom and left == right
+    x = x if even else functional.pad(x, (left, right, top, bottom))
+    return functional.conv2d(x, weight, bias, attributes.get("strides", 1), (top, left) if even else 0,
+                             attributes.get("dilations", 1), attributes.get("group", 1))
 
 
 def mean(attributes, x, axes=None):

@@ -129,5 +129,32 @@ class Latency(Case):
         self.has_keys(engines["exeunt exact"], "min_ms median_ms start_ms peak_rss_mb")
 
 
+class Personalise(Case):
+    def test_table(self):
+        """Means over people, ratios, and a difference with its standard error, from results that are there."""
+        def result(way, person, timed, **more):
+            value = {"way": way, "person": person, "timed": timed, **more}
+            (self.folder / f"{person}.{way}.{timed}.json").write_text(json.dumps(value))
+
+        for person, right in (("a", 0.8), ("b", 0.9)):
+            result("exeunt", person, True, seconds=1, peak_rss_mb=50, accuracy=right, last_accuracy=right, saved_work=0.5,
+                   untouched_accuracy=0.5)
+            for timed, seconds in ((True, 30), (False, 99)):
+                rates = {rate: {"seconds": seconds, "peak_rss_mb": 1000, "accuracy": right - gap} for rate, gap in
+                         (("0.1", 0.3), ("0.2", 0.2 if person == "a" else 0.0))}
+                result("whole", person, timed, rates=rates)
+        out = self.folder / "table" / "out.json"
+        out.parent.mkdir()
+        subprocess.run([sys.executable, ROOT / "bench" / "personalise", "--out", self.folder, "--json", out], check=True,
+                       stdout=subprocess.DEVNULL, timeout=60)
+        row = json.loads(out.read_text())["ways"]["whole"]
+        self.assertEqual((row["people"], row["timed"], row["seconds"]), (2, 2, 30))
+        self.assertAlmostEqual(row["accuracy"], 0.75)
+        self.assertAlmostEqual(row["exeunt"]["times_the_time"], 30)
+        self.assertAlmostEqual(row["exeunt"]["times_the_memory"], 20)
+        self.assertAlmostEqual(row["exeunt"]["accuracy_gained"], 0.1)
+        self.assertAlmostEqual(row["exeunt"]["standard_error"], 0.1)
+
+
 if __name__ == "__main__":
     unittest.main()
