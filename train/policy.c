@@ -11,22 +11,24 @@
 
 #define LEAST_SAVING 0.01
 /* The part of the belief about an answer that goes by labels, not by probabilities. */
-#define BY_LABELS 0.5
-/* A person's own samples count as much as other people do once this many have labels; without labels, as a quarter of them. */
+#define BY_LABELS 0.3
+/* A person's own samples count as much as other people do once this many have labels; where none counts, two without one are
+ * worth one. */
 #define ENOUGH_LABELS 50.0
-#define WITHOUT_LABELS 0.25
+#define WITHOUT_LABELS 0.5
 /* Labels that speak against a gain before any is seen. */
 #define GAIN_DOUBT 25.0
-/* What may be lost by anybody, and more by whom many labels speak for. */
-#define ALLOWED_LEAST 0.006
-#define ALLOWED_MORE 0.009
-static const double share_of_gain[EXN_POINTS] = {0.15, 0.9}; /* by target - 1 */
+/* What may be lost by anybody, and how much more by whom many samples speak for, a label as much as two without. */
+#define ALLOWED_LEAST 0.0015
+#define ALLOWED_MORE 0.0135
+#define ENOUGH_TO_LOSE 75.0
+static const double share_of_gain[EXN_POINTS] = {0.2, 0.85}; /* by target - 1 */
 /* Other people's answers at an end, where the last exit's would have been asked. */
 #define LOSS_OF_END 0.01
 
-static const float grid[] = {0.99f,  0.98f,   0.97f, 0.96f,  0.95f, 0.9375f, 0.925f, 0.9125f, 0.9f, 0.8875f,
-                             0.875f, 0.8625f, 0.85f, 0.825f, 0.8f,  0.775f,  0.75f,  0.725f,  0.7f, 0.675f,
-                             0.65f,  0.625f,  0.6f,  0.55f,  0.5f,  0.45f,   0.4f,   0.35f,   0.3f};
+static const float grid[] = {0.99f,   0.98f,  0.975f,  0.97f, 0.96f,  0.95f, 0.9375f, 0.925f, 0.9125f, 0.9f,
+                             0.8875f, 0.875f, 0.8625f, 0.85f, 0.825f, 0.8f,  0.775f,  0.75f,  0.725f,  0.7f,
+                             0.675f,  0.65f,  0.625f,  0.6f,  0.55f,  0.5f,  0.45f,   0.4f,   0.35f,   0.3f};
 
 /* One search: what it is for, and the best found so far. */
 typedef struct search {
@@ -101,6 +103,11 @@ static size_t agreeing(const search *s, const size_t *answers) {
     size_t same = 0;
     for (size_t i = 0; i < s->e->samples; i++) same += answers[i] == s->last[i];
     return same;
+}
+
+/* The samples that speak, in labels. */
+static double vouching(const search *s) {
+    return s->best.labelled ? (double)s->labels : WITHOUT_LABELS * (double)s->e->samples;
 }
 
 static double mixed_loss(const search *s, double mine, double others) {
@@ -213,7 +220,7 @@ static double chain_loss(const search *s, const bool *all, float carry) {
 
 static float choose_carry(const search *s, const bool *all) {
     static const float carries[] = {0.4f, 0.2f, 0.6f, 0.0f};
-    float best = carries[0];
+    float best = s->best.labelled ? carries[0] : 0.6f;
     double least = INFINITY;
     for (size_t k = 0; s->labels >= EXN_POLICY_SURE && k < sizeof carries / sizeof *carries; k++) {
         const double loss = chain_loss(s, all, carries[k]);
@@ -242,9 +249,10 @@ static void look_at_the_whole(search *s, exn_target target) {
         p->last = e->samples;
     }
     const double labels = (double)s->labels, gained = s->whole - untouched;
-    p->gain = p->labelled && gained > 0 ? gained * labels / (labels + GAIN_DOUBT) : 0;
-    p->allowed = ALLOWED_LEAST + ALLOWED_MORE * (labels < ENOUGH_LABELS ? labels / ENOUGH_LABELS : 1) +
-                 share_of_gain[target - 1] * p->gain;
+    const double speak = (labels + WITHOUT_LABELS * (double)e->samples) / ENOUGH_TO_LOSE;
+    const double vouch = vouching(s);
+    p->gain = gained > 0 ? gained * vouch / (vouch + GAIN_DOUBT) : 0;
+    p->allowed = ALLOWED_LEAST + ALLOWED_MORE * (speak < 1 ? speak : 1) + share_of_gain[target - 1] * p->gain;
 }
 
 static void decide(search *s, exn_target target) {
@@ -256,8 +264,7 @@ static void decide(search *s, exn_target target) {
     p->labelled = s->labels >= EXN_POLICY_LABELS;
     p->judged = p->labelled ? s->labels : e->samples;
     p->whole = s->costs->reach[e->exits - 1];
-    const double speak = p->labelled ? (double)s->labels : WITHOUT_LABELS * (double)e->samples;
-    s->own = speak / (speak + ENOUGH_LABELS);
+    s->own = vouching(s) / (vouching(s) + ENOUGH_LABELS);
     look(s, p->enabled, 0);
     memcpy(s->last, s->choice + (e->exits - 1) * e->samples, e->samples * sizeof *s->last);
     look_at_the_whole(s, target);

@@ -20,18 +20,18 @@ typedef struct exn_evidence {
 } exn_evidence;
 
 /* Exits may carry: an exit then goes by its own logits and, less and less, by those of the enabled exits before it
- * (exn_exit_score). How much is chosen from a short list by log-loss out of fold with all usable exits; few labels: a fixed
- * value.
+ * (exn_exit_score). How much is chosen from a short list by log-loss out of fold with all usable exits; few labels: fixed
+ * values.
  *
  * Decides one target. All usable exits are enabled, with one threshold; an end, where the deepest exit takes whatever comes, is
  * tried as well. The cheapest candidate wins whose expected loss beside never leaving is allowed; then exits go that cost more
  * than they save.
  *
  *   expected loss   what other people lost at this threshold (exn_caution_loss), and what this person is believed to lose,
- *                   mixed by the number of labels. Belief: half by the probability that the whole cascade gives to an
- *                   answer, which varies little, and half by whether it was right, which is not biased
+ *                   mixed by the number of labels. Belief: seven tenths the probability that the whole cascade gives to an
+ *                   answer, which varies little, and the rest whether it was right, which is not biased
  *   allowed         a little at either target; and, of what personalising is believed to have gained over the untouched
- *                   network, 15 % for KEEP, 90 % for UNTOUCHED
+ *                   network, a fifth for KEEP, 85 % for UNTOUCHED
  *
  * With fewer than EXN_POLICY_LABELS labels, probabilities alone are believed; with fewer than EXN_POLICY_SURE they may only
  * forbid, and there is no end. If nothing saves at least one part in a hundred, no early exit is enabled. */

@@ -122,7 +122,10 @@ START_TEST(few_labels_mean_agreement_at_high_thresholds) {
     for (size_t i = 5; i < N; i++) w.label[i] = EXN_UNLABELLED;
     decide(&p, &w, EXN_TARGET_KEEP);
     ck_assert(!p.labelled && p.enabled[0] && p.threshold[0] >= 0.9f);
-    for (size_t i = 0; i < N; i++) w.choice[2 * N + i] = 2; /* now exits disagree with the network */
+    for (size_t i = 0; i < N; i++) { /* now exits disagree with the network, which is surer */
+        w.choice[2 * N + i] = w.untouched[i] = 2;
+        w.confidence[2 * N + i] = 0.99f;
+    }
     decide(&p, &w, EXN_TARGET_KEEP);
     ck_assert(!p.enabled[0] && !p.enabled[1]);
 }
@@ -202,7 +205,7 @@ START_TEST(gain_is_spent_where_asked_for) {
     make_world(&w, 0, N);
     for (size_t i = 0; i < N; i++) {
         w.untouched[i] = i % 2;
-        w.choice[i] = i % 5 ? 1 : 0; /* the first exit loses a fifth, the network lost half */
+        w.choice[i] = i % 3 ? 1 : 0; /* the first exit loses a third, the network lost half */
         w.confidence[i] = 0.75f;
     }
     decide(&keep, &w, EXN_TARGET_KEEP);
