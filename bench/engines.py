@@ -103,7 +103,7 @@ class Ncnn(Engine):
             beside_python("pnnx"), folder / "net.onnx", f"inputshape=[{shape}]", "fp16=0"])
 
     def __init__(self, library, model, image, threads):
-        self.library, self.net, self.image = library, library.Net(), image[0]
+        self.ncnn, self.net, self.image = library, library.Net(), image[0]
         for narrow in ("fp16_storage", "fp16_packed", "fp16_arithmetic", "bf16_storage"):
             setattr(self.net.opt, f"use_{narrow}", False)
         self.net.opt.num_threads = threads
@@ -112,7 +112,7 @@ class Ncnn(Engine):
 
     def run(self):
         extractor = self.net.create_extractor()
-        extractor.input("in0", self.library.Mat(self.image))
+        extractor.input("in0", self.ncnn.Mat(self.image))
         return np.array(extractor.extract("out0")[1])
 
 

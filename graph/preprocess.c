@@ -56,25 +56,33 @@ static exn_status place_crop(exn_resize *out, exn_context *ctx, const exn_image 
     return EXN_OK;
 }
 
-/* The crop as the resizer leaves it, `source` telling its channels. `how` becomes complete. */
-static exn_status take_crop(const uint8_t **pixels, exn_image *source, exn_preprocess *how, exn_resizer *resizer,
-                            const exn_image *image, size_t height, size_t width, size_t channels) {
+/* An image's crop as the resizer leaves it, with all that its options leave open filled in. */
+typedef struct crop {
+    exn_preprocess how;
+    exn_image source; /* says how many channels `pixels` have */
+    const uint8_t *pixels;
+} crop;
+
+static exn_status take_crop(crop *out, exn_resizer *resizer, const exn_image *image, const exn_preprocess *options,
+                            size_t height, size_t width, size_t channels) {
     exn_context *ctx = exn_resizer_context(resizer);
     exn_resize resize;
-    EXN_TRY(exn_preprocess_complete(how, ctx, height, width));
-    if (height == 0 || width == 0 || channels != (how->order == EXN_ORDER_GRAY ? 1u : 3u))
+    out->how = *options;
+    EXN_TRY(exn_preprocess_complete(&out->how, ctx, height, width));
+    if (height == 0 || width == 0 || channels != (out->how.order == EXN_ORDER_GRAY ? 1u : 3u))
         return exn_fail(ctx, EXN_E_INVALID, "preprocessing: channel order does not fit a network of %zu channels",
                         channels);
     EXN_TRY(check_image(ctx, image));
-    EXN_TRY(place_crop(&resize, ctx, image, how->size, height, width));
-    *source = *image;
-    if (channels == 1 && image->channels == 3) EXN_TRY(exn_resizer_gray(source, resizer, image));
-    return exn_resizer_run(pixels, resizer, source, &resize);
+    EXN_TRY(place_crop(&resize, ctx, image, out->how.size, height, width));
+    out->source = *image;
+    if (channels == 1 && image->channels == 3) EXN_TRY(exn_resizer_gray(&out->source, resizer, image));
+    return exn_resizer_run(&out->pixels, resizer, &out->source, &resize);
 }
 
-/* Which of a pixel's channels becomes the network's channel c. */
-static size_t channel_from(const exn_image *source, const exn_preprocess *how, size_t c) {
-    return source->channels == 1 ? 0 : how->order == EXN_ORDER_BGR ? 2 - c : c;
+/* The network's channel c of pixel p. */
+static uint8_t value_of(const crop *from, size_t p, size_t c) {
+    const size_t channel = from->source.channels == 1 ? 0 : from->how.order == EXN_ORDER_BGR ? 2 - c : c;
+    return from->pixels[p * from->source.channels + channel];
 }
 
 static float scale(uint8_t value, const exn_preprocess *how, size_t c) {
@@ -83,25 +91,19 @@ static float scale(uint8_t value, const exn_preprocess *how, size_t c) {
 
 exn_status exn_preprocess_image(float *hwc, exn_resizer *resizer, const exn_image *image, const exn_preprocess *options,
                                 size_t height, size_t width, size_t channels) {
-    exn_preprocess how = *options;
-    exn_image source;
-    const uint8_t *pixels;
-    EXN_TRY(take_crop(&pixels, &source, &how, resizer, image, height, width, channels));
+    crop from;
+    EXN_TRY(take_crop(&from, resizer, image, options, height, width, channels));
     for (size_t p = 0; p < height * width; p++)
-        for (size_t c = 0; c < channels; c++)
-            hwc[p * channels + c] = scale(pixels[p * source.channels + channel_from(&source, &how, c)], &how, c);
+        for (size_t c = 0; c < channels; c++) hwc[p * channels + c] = scale(value_of(&from, p, c), &from.how, c);
     return EXN_OK;
 }
 
 exn_status exn_preprocess_bytes(uint8_t *hwc, exn_resizer *resizer, const exn_image *image,
                                 const exn_preprocess *options, size_t height, size_t width, size_t channels) {
-    exn_preprocess how = *options;
-    exn_image source;
-    const uint8_t *pixels;
-    EXN_TRY(take_crop(&pixels, &source, &how, resizer, image, height, width, channels));
+    crop from;
+    EXN_TRY(take_crop(&from, resizer, image, options, height, width, channels));
     for (size_t p = 0; p < height * width; p++)
-        for (size_t c = 0; c < channels; c++)
-            hwc[p * channels + c] = pixels[p * source.channels + channel_from(&source, &how, c)];
+        for (size_t c = 0; c < channels; c++) hwc[p * channels + c] = value_of(&from, p, c);
     return EXN_OK;
 }
 
