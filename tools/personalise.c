@@ -140,6 +140,9 @@ static exn_status print_json(exn_job *job) {
     exn_report_real(report, "peak_rss_mb", exn_report_peak_rss_mb());
     exn_report_count(report, "cache_bytes", job->cache_bytes);
     exn_report_count(report, "estimated_bytes", job->estimate.peak_bytes);
+    exn_report_real(report, "planned_mb", job->planned_mb);
+    exn_report_count(report, "left_out", job->left_out);
+    exn_report_flag(report, "unfinished", job->unfinished);
     exn_report_count(report, "epochs", count_epochs(job));
     exn_report_count(report, "steps", job->steps);
     exn_report_text(report, "costs", profile->costs != NULL ? profile->costs : "none");

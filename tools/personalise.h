@@ -22,6 +22,10 @@ typedef struct exn_job {
     size_t held_count; /* 0: figures are out-of-fold */
     size_t labelled, unlabelled_used, to_add, added, steps;
     double extract_s, train_s, total_s;
+    double time_budget_s, begin_s; /* 0: none; when extraction began */
+    double planned_mb;
+    bool unfinished; /* the time was too short */
+    size_t left_out; /* samples that had no room */
     uint64_t cache_bytes;
     exn_trainer_estimate estimate;
     json_t *before, *after; /* null where nothing was measured */

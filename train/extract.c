@@ -147,5 +147,7 @@ static exn_status extract(size_t *record, exn_trainer *trainer, const exn_conten
 exn_status exn_trainer_gather(size_t *record, exn_content *content, exn_trainer *trainer) {
     *content = exn_content_of(trainer->input, trainer->input_count);
     *record = exn_cache_find(trainer->cache, content);
-    return *record == EXN_CACHE_MISSING ? extract(record, trainer, content) : EXN_OK;
+    if (*record == EXN_CACHE_MISSING) EXN_TRY(extract(record, trainer, content));
+    exn_cache_hold(trainer->cache, *record);
+    return EXN_OK;
 }

@@ -66,7 +66,7 @@ exn_status exn_pretrainer_create(exn_pretrainer **out, exn_profile *profile, con
 size_t exn_pretrainer_cache_bytes(const exn_pretrainer *pretrainer, size_t images) {
     size_t records, bytes;
     if (!pretrainer || !exn_size_mul(&records, images, pretrainer->views) ||
-        !exn_size_mul(&bytes, records, exn_cache_record_bytes(pretrainer->trainer->record_count)))
+        !exn_size_mul(&bytes, records, exn_cache_record_bytes(pretrainer->trainer->record_count, false)))
         return SIZE_MAX;
     return bytes;
 }

@@ -32,6 +32,21 @@ size_t exn_samples_settle(exn_sample *samples, size_t count) {
     return kept;
 }
 
+size_t exn_samples_surplus(const exn_sample *samples, size_t count, const exn_sample *newcomer, const size_t *of_class,
+                           size_t classes) {
+    size_t largest = 0; /* class + 1 */
+    for (size_t c = 1; !of_class[0] && c <= classes; c++)
+        if (of_class[c] >= of_class[largest]) largest = c;
+    size_t found = SIZE_MAX;
+    for (size_t i = 0; i <= count; i++) {
+        const exn_sample *sample = i < count ? &samples[i] : newcomer;
+        if ((size_t)(sample->label + 1) != largest) continue;
+        const exn_sample *best = found == SIZE_MAX ? NULL : found < count ? &samples[found] : newcomer;
+        if (!best || exn_content_compare(&sample->content, &best->content) >= 0) found = i;
+    }
+    return found;
+}
+
 size_t exn_fold_count(size_t samples) {
     if (samples < 2) return 0;
     return samples < 4 ? 2 : samples < 10 ? 3 : EXN_FOLDS_MAX;

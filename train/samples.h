@@ -18,6 +18,11 @@ typedef struct exn_sample {
 /* Sorts by content, then label; keeps one sample of equal content and label, and no unlabelled one beside a labelled one of
  * the same content. Returns how many stay: the set no longer depends on the order in which it was gathered. */
 size_t exn_samples_settle(exn_sample *samples, size_t count);
+/* Who goes where one of `count` samples and a newcomer has no room: an unlabelled one, else one of the largest class; of these the one
+ * with the greatest content. Returns its index, `count` for the newcomer: who stays does not depend on the order of arrival.
+ * of_class[label + 1]: how many there are, the newcomer included. */
+size_t exn_samples_surplus(const exn_sample *samples, size_t count, const exn_sample *newcomer, const size_t *of_class,
+                           size_t classes);
 /* How many folds this many samples are judged by: 0 (one sample cannot be judged), 2, 3 or 5. */
 size_t exn_fold_count(size_t samples);
 /* Near twins: samples that do not differ in their labels (samples NULL: nobody knows any) and whose features (count rows of

@@ -352,8 +352,10 @@ exn_status exn_session_step(exn_session *s) {
 
 exn_status exn_session_stop(exn_session *s) {
     if (s->looking) return stop_looking(s);
-    exn_status status = EXN_OK;
-    if (s->adapt && exn_adapt_stop(s->adapt))
+    exn_status status = exn_session_keep(s, true);
+    exn_journal_close(s->journal); /* what is brought to an end now would have gone on */
+    s->journal = NULL;
+    if (status == EXN_OK && s->adapt && exn_adapt_stop(s->adapt))
         while (status == EXN_OK && s->adapt) status = step_exit(s);
     return status;
 }

@@ -19,7 +19,8 @@ static void add_exit(exn_archive *a, exn_exit *exit) {
     exn_archive_reals(a, &temperature, 1);
     exn_archive_count(a, &kind, SIZE_MAX);
     if (exit->general.kind != EXN_HEAD_AUTO) exn_archive_head(a, &exit->general);
-    exn_archive_head(a, &exit->head);
+    kind = exit->head.kind; /* its weights are not what training starts from */
+    exn_archive_count(a, &kind, SIZE_MAX);
 }
 
 static void add_samples(exn_archive *a, exn_session *s) {

@@ -3,8 +3,11 @@
 #include "train/trainer.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
+
+/* Fewer teach nothing worth a run; beyond as many as this, a budget is no limit to speak of. */
+#define SAMPLES_LEAST 10u
+#define SAMPLES_MANY ((size_t)1 << 20)
 
 void exn_trainer_destroy(exn_trainer *trainer) {
     if (!trainer) return;
@@ -20,6 +23,7 @@ void exn_trainer_destroy(exn_trainer *trainer) {
     exn_free(ctx, trainer->input);
     exn_free(ctx, trainer->record);
     exn_free(ctx, trainer->sinks);
+    exn_free(ctx, trainer->of_class);
     exn_free(ctx, trainer->cached);
     for (size_t i = 0; trainer->samples && i < trainer->sample_count; i++) exn_free(ctx, trainer->samples[i].bytes);
     exn_free(ctx, trainer->samples);
@@ -28,21 +32,41 @@ void exn_trainer_destroy(exn_trainer *trainer) {
 
 /* ---- creation ---- */
 
-/* Extraction and training do not run at the same time, but both need the features. */
-static exn_status open_cache(exn_trainer *trainer, const char *path) {
+/* How many samples a run can hold at once within the budgets. */
+static exn_status limit_samples(exn_trainer *trainer, const exn_trainer_options *options) {
+    const size_t looks = trainer->profile->pixels.photos ? 2 : 1;
+    const size_t record = exn_cache_record_bytes(trainer->record_count, options->cache_half) * looks;
+    const size_t limit = options->cache_limit_bytes, budget = options->memory_budget_bytes;
+    exn_trainer_estimate estimate = {.struct_size = sizeof estimate};
+    trainer->samples_most = limit ? limit / record : SIZE_MAX;
+    if (trainer->samples_most < SAMPLES_LEAST)
+        return exn_fail(trainer->ctx, EXN_E_NOMEM, "a cache limit of %zu bytes is too small: %u samples take %zu",
+                        limit, SAMPLES_LEAST, SAMPLES_LEAST * record);
+    EXN_TRY(exn_trainer_get_estimate(&estimate, trainer, SAMPLES_LEAST, 0));
+    if (budget && estimate.peak_bytes > budget)
+        return exn_fail(trainer->ctx, EXN_E_NOMEM, "a memory budget of %zu bytes is too small: %u samples take %zu",
+                        budget, SAMPLES_LEAST, estimate.peak_bytes);
+    size_t few = SAMPLES_LEAST, many = trainer->samples_most < SAMPLES_MANY ? trainer->samples_most : SAMPLES_MANY;
+    while (budget && few < many) { /* `few` fit */
+        const size_t middle = few + (many - few + 1) / 2;
+        EXN_TRY(exn_trainer_get_estimate(&estimate, trainer, middle, 0));
+        if (estimate.peak_bytes <= budget)
+            few = middle;
+        else
+            many = middle - 1;
+    }
+    if (budget) trainer->samples_most = few;
+    return EXN_OK;
+}
+
+static exn_status open_cache(exn_trainer *trainer, const exn_trainer_options *options) {
     char key[EXN_HASH_TEXT_BYTES];
     EXN_TRY(exn_trainer_key(key, trainer));
-    size_t limit = 0;
-    if (trainer->memory_budget_bytes) {
-        const size_t needed = trainer->extraction_bytes;
-        if (needed >= trainer->memory_budget_bytes)
-            return exn_fail(trainer->ctx, EXN_E_NOMEM,
-                            "a memory budget of %zu bytes is too small: extracting features alone takes %zu",
-                            trainer->memory_budget_bytes, needed);
-        limit = trainer->memory_budget_bytes - needed;
-    }
-    trainer->cache_in_file = path;
-    return exn_cache_open(&trainer->cache, trainer->ctx, path, key, trainer->record_count, limit);
+    trainer->cache_in_file = options->cache_path;
+    trainer->cache_half = options->cache_half;
+    EXN_TRY(limit_samples(trainer, options));
+    return exn_cache_open(&trainer->cache, trainer->ctx, options->cache_path, key, trainer->record_count,
+                          options->cache_limit_bytes, options->cache_half);
 }
 
 /* A table that cannot be read is better refused now than after the training. */
@@ -57,7 +81,6 @@ static exn_status keep_costs(exn_trainer *trainer, const char *wish) {
 
 static exn_status set_up(exn_trainer *trainer, const exn_trainer_options *options) {
     trainer->time_budget_s = options->time_budget_s;
-    trainer->memory_budget_bytes = options->memory_budget_bytes;
     trainer->seed = options->seed ? options->seed : trainer->profile->seed;
     trainer->target = options->target ? options->target : trainer->profile->target;
     if ((size_t)options->target > EXN_POINTS) return exn_fail(trainer->ctx, EXN_E_INVALID, "unknown target");
@@ -71,7 +94,8 @@ static exn_status set_up(exn_trainer *trainer, const exn_trainer_options *option
     EXN_TRY(exn_trainer_begin_extraction(trainer));
     EXN_TRY(exn_resizer_create(&trainer->resizer, trainer->ctx));
     EXN_TRY(exn_pool_create(&trainer->pool, trainer->ctx, exn_context_threads(trainer->ctx)));
-    return open_cache(trainer, options->cache_path);
+    trainer->of_class = exn_calloc(trainer->ctx, trainer->profile->class_count + 1, sizeof *trainer->of_class);
+    return trainer->of_class ? open_cache(trainer, options) : EXN_E_NOMEM;
 }
 
 exn_status exn_trainer_create(exn_trainer **out, exn_profile *profile, const exn_trainer_options *options) {
@@ -106,15 +130,44 @@ static exn_status check_label(const exn_trainer *trainer, int64_t label) {
                     trainer->profile->class_count - 1);
 }
 
+static void remove_sample(exn_trainer *trainer, size_t index) {
+    const exn_sample gone = trainer->samples[index];
+    trainer->samples[index] = trainer->samples[--trainer->sample_count];
+    bool shared = false; /* the same photo under another label */
+    for (size_t i = 0; i < trainer->sample_count; i++) shared = shared || trainer->samples[i].record == gone.record;
+    if (!shared) exn_cache_drop(trainer->cache, gone.record);
+    exn_free(trainer->ctx, gone.bytes);
+    trainer->of_class[gone.label + 1]--;
+}
+
+/* false: the newcomer is the one to go. */
+static bool make_room(exn_trainer *trainer, const exn_sample *newcomer) {
+    if (trainer->sample_count < trainer->samples_most) return true;
+    trainer->left_out++;
+    trainer->of_class[newcomer->label + 1]++;
+    const size_t surplus = exn_samples_surplus(trainer->samples, trainer->sample_count, newcomer, trainer->of_class,
+                                               trainer->profile->class_count);
+    trainer->of_class[newcomer->label + 1]--;
+    if (surplus == trainer->sample_count) return false;
+    remove_sample(trainer, surplus);
+    return true;
+}
+
 /* trainer->input is filled in. A session under way was made of fewer samples: it is void. Takes `bytes` where it succeeds. */
 static exn_status add_input(exn_trainer *trainer, int64_t label, uint8_t *bytes) {
-    exn_sample sample = {.label = label, .bytes = bytes};
+    exn_sample sample = {
+        .label = label, .bytes = bytes, .content = exn_content_of(trainer->input, trainer->input_count)};
+    exn_session_destroy(trainer->session);
+    trainer->session = NULL;
+    if (!make_room(trainer, &sample)) {
+        exn_free(trainer->ctx, bytes);
+        return EXN_OK;
+    }
     EXN_TRY(exn_grow(trainer->ctx, (void **)&trainer->samples, &trainer->sample_capacity, trainer->sample_count + 1,
                      sizeof *trainer->samples));
     EXN_TRY(exn_trainer_gather(&sample.record, &sample.content, trainer));
     trainer->samples[trainer->sample_count++] = sample;
-    exn_session_destroy(trainer->session);
-    trainer->session = NULL;
+    trainer->of_class[sample.label + 1]++;
     return EXN_OK;
 }
 
@@ -168,17 +221,18 @@ exn_status exn_trainer_get_estimate(exn_trainer_estimate *out, const exn_trainer
     size_t samples, training;
     if (!trainer) return EXN_E_INVALID;
     if (!exn_size_add(&samples, labelled, unlabelled) ||
-        !exn_size_mul(&estimate.cache_bytes, samples, exn_cache_record_bytes(trainer->record_count)))
+        !exn_size_mul(&estimate.cache_bytes, samples,
+                      exn_cache_record_bytes(trainer->record_count, trainer->cache_half)))
         return exn_fail(trainer->ctx, EXN_E_INVALID, "%zu and %zu samples cannot be addressed", labelled, unlabelled);
     EXN_TRY(exn_session_estimate(&estimate.macs, &training, trainer, labelled, unlabelled));
     /* Another camera than the general one has every photo looked at twice, and its pixels kept. */
     const size_t looks = trainer->profile->pixels.photos ? 2 : 1;
-    if (looks == 2) training += samples * trainer->input_count;
+    size_t held = looks == 2 ? samples * trainer->input_count : 0;
     estimate.cache_bytes *= looks;
     estimate.macs += (uint64_t)samples * looks * trainer->profile->model->macs;
+    if (!trainer->cache_in_file) held += estimate.cache_bytes;
     /* What extraction holds is given back before heads are trained. */
-    estimate.peak_bytes = trainer->extraction_bytes > training ? trainer->extraction_bytes : training;
-    if (!trainer->cache_in_file) estimate.peak_bytes += estimate.cache_bytes;
+    estimate.peak_bytes = (trainer->extraction_bytes > training ? trainer->extraction_bytes : training) + held;
     return exn_result_write(out, trainer->ctx, &estimate, sizeof estimate);
 }
 
@@ -187,16 +241,6 @@ static bool may_go_on(const exn_trainer *trainer, exn_progress_fn *progress, voi
     exn_progress report = {.phase = phase, .elapsed_s = elapsed};
     exn_session_progress(&report.done, &report.total, trainer->session);
     return !progress || progress(user, &report);
-}
-
-static exn_status check_budget(const exn_trainer *trainer) {
-    size_t labelled = 0;
-    for (size_t i = 0; i < trainer->sample_count; i++) labelled += trainer->samples[i].label != EXN_UNLABELLED;
-    exn_trainer_estimate estimate = {.struct_size = sizeof estimate};
-    EXN_TRY(exn_trainer_get_estimate(&estimate, trainer, labelled, trainer->sample_count - labelled));
-    if (!trainer->memory_budget_bytes || estimate.peak_bytes <= trainer->memory_budget_bytes) return EXN_OK;
-    return exn_fail(trainer->ctx, EXN_E_NOMEM, "a memory budget of %zu bytes is too small: this run takes %zu",
-                    trainer->memory_budget_bytes, estimate.peak_bytes);
 }
 
 /* Until all is trained, the time is up, or the caller wants a pause. */
@@ -210,7 +254,8 @@ static exn_status train(exn_trainer *trainer, exn_progress_fn *progress, void *u
         if (!go_on) return EXN_PAUSED;
         EXN_TRY(exn_session_step(session));
     }
-    if (!exn_session_trained(session)) EXN_TRY(exn_session_stop(session));
+    trainer->unfinished = !exn_session_trained(session);
+    if (trainer->unfinished) EXN_TRY(exn_session_stop(session));
     return may_go_on(trainer, progress, user, EXN_PHASE_JUDGE, exn_now() - start) ? EXN_OK : EXN_PAUSED;
 }
 
@@ -218,7 +263,6 @@ exn_status exn_trainer_run(exn_trainer *trainer, exn_progress_fn *progress, void
     if (!trainer) return EXN_E_INVALID;
     const double start = exn_now() - trainer->used_s;
     if (!trainer->session) {
-        EXN_TRY(check_budget(trainer));
         EXN_TRY(exn_session_create(&trainer->session, trainer));
     }
     exn_status status = train(trainer, progress, user, start);

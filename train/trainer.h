@@ -17,7 +17,6 @@ struct exn_trainer {
     exn_profile *profile;
     const exn_kernel_set *kernels;
     double time_budget_s;
-    size_t memory_budget_bytes;
     char *costs;    /* NULL: measure */
     char *progress; /* path of the journal; NULL: none */
     uint64_t seed;
@@ -34,12 +33,16 @@ struct exn_trainer {
     bool whole_heads;   /* heads will be trained from their prefixes on: every record has them */
     size_t extraction_bytes;
     exn_cache *cache;
-    bool cache_in_file;
+    bool cache_in_file, cache_half;
     exn_sample *samples;
     size_t sample_count, sample_capacity;
+    size_t samples_most; /* more have no room: of each class as many as there is room for */
+    size_t *of_class;    /* [classes + 1]: samples by label + 1 */
+    size_t left_out;
     exn_pool *pool;
     exn_session *session; /* NULL: not begun, or finished */
     double used_s;        /* time spent in exn_trainer_run before this call */
+    bool unfinished;      /* the last run ended because its time was up */
     bool keep_held_out;
     exn_held_out held_out; /* of the last run that finished, where kept */
 };

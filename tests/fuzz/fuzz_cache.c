@@ -17,7 +17,7 @@ static void use(const char *path) {
     const size_t live = fuzz_live();
     exn_cache *cache = NULL;
     exn_lock *lock = NULL;
-    if (exn_cache_open(&cache, ctx, path, key, FLOATS, 0) == EXN_OK) {
+    if (exn_cache_open(&cache, ctx, path, key, FLOATS, 0, false) == EXN_OK) {
         const float record[FLOATS] = {1, 2, 3, 4};
         float back[FLOATS];
         const exn_content content = exn_content_of(record, FLOATS);
@@ -31,7 +31,8 @@ static void use(const char *path) {
         }
         const size_t count = exn_cache_count(cache);
         exn_cache_close(cache);
-        fuzz_assert(exn_cache_open(&cache, ctx, path, key, FLOATS, 0) == EXN_OK && exn_cache_count(cache) == count);
+        fuzz_assert(exn_cache_open(&cache, ctx, path, key, FLOATS, 0, false) == EXN_OK &&
+                    exn_cache_count(cache) == count);
         exn_cache_close(cache);
     }
     fuzz_assert_live(live);

@@ -79,6 +79,24 @@ class Personalise(Case):
         self.fails(*self.command(me, "--no-measure"), limit=5000)
         self.assertEqual(me.read_bytes(), old)
 
+    def test_budgets(self):
+        """Time that was too short keeps the best so far, and --resume goes on to what an unhurried run gives."""
+        like, me = (self.attach("--exits", "1", "--head", "conv", name=f"{name}.safetensors") for name in ("like", "me"))
+        whole = self.report(*self.command(like, "--no-measure"))
+        self.assertFalse(whole["unfinished"])
+        self.assertLess(whole["peak_rss_mb"], whole["planned_mb"] + 30)
+        hurried = self.report(*self.command(me, "--no-measure", "--time-budget", whole["seconds"]["extract"] + 0.5))
+        if hurried["unfinished"]:
+            self.assertFalse(hurried["exits"][0]["trained"])
+            self.works(*self.command(me, "--no-measure", "--resume"))
+        self.assertEqual(me.read_bytes(), like.read_bytes())
+        self.assertFalse(me.with_name(me.name + ".progress").exists())
+        half = self.report(*self.command(self.attach("--exits", "1", "--head", "conv", name="half.safetensors"), "--no-measure",
+                                         "--cache-half", "--cache-limit", "1"))
+        self.assertLess(half["cache_bytes"], 0.6 * whole["cache_bytes"])
+        self.assertRegex(self.fails(*self.command(me, "--memory-budget", "1")), "too small: .* takes? [0-9]+")
+        self.fails(*self.command(me, "--dump", "x.npy", "--memory-budget", "500"), status=2, says="--dump")
+
     def test_shared_cache(self):
         """Evaluating from a cache says what running the networks says; dumps hold the logits behind it."""
         me = self.attach("--exits", "2")

@@ -246,7 +246,7 @@ static void make_record(float record[FLOATS], size_t index) {
 static exn_status fill(void) {
     exn_cache *cache;
     float record[FLOATS], back[FLOATS];
-    EXN_TRY(exn_cache_open(&cache, ctx, path, "0123456789abcdef0123456789abcdef", FLOATS, 0));
+    EXN_TRY(exn_cache_open(&cache, ctx, path, "0123456789abcdef0123456789abcdef", FLOATS, 0, false));
     exn_status status = EXN_OK;
     for (size_t i = 0; i < RECORDS && status == EXN_OK; i++) {
         make_record(record, i);

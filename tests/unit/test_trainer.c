@@ -206,6 +206,44 @@ START_TEST(frozen_trunks_are_cached) {
 }
 END_TEST
 
+static void add_in_order(exn_trainer *trainer, size_t step) {
+    float input[SMALL_INPUT];
+    for (size_t i = 0; i < 101; i++) {
+        const size_t which = i * step % 101, label = which < 80 ? 0 : which < 90 ? 1 : 2;
+        small_input(input, label, which);
+        unit_assert_ok(trainer->ctx,
+                       exn_trainer_add_tensor(trainer, input, which < 95 ? (int64_t)label : EXN_UNLABELLED));
+    }
+}
+
+/* Who stays under a limit follows from the samples alone, and so does the profile. */
+START_TEST(limits_keep_classes_balanced) {
+    exn_trainer_options o = options();
+    lesson a = begin(NULL, 1, EXN_HEAD_LINEAR, &o);
+    o.cache_limit_bytes = 21 * exn_cache_record_bytes(a.trainer->record_count, false) + 7;
+    lesson b = begin(NULL, 1, EXN_HEAD_LINEAR, &o);
+    exn_trainer *limited;
+    unit_assert_ok(a.ctx, exn_trainer_create(&limited, a.profile, &o));
+    add_in_order(limited, 1);
+    add_in_order(b.trainer, 37);
+    ck_assert_uint_eq(limited->left_out, 80);
+    static const size_t kept[] = {0, 8, 8, 5};
+    for (size_t c = 0; c < 4; c++) {
+        ck_assert_uint_eq(limited->of_class[c], kept[c]);
+        ck_assert_uint_eq(b.trainer->of_class[c], kept[c]);
+    }
+    ck_assert_uint_eq(exn_cache_count(limited->cache), 21);
+    unit_assert_ok(a.ctx, exn_trainer_run(limited, NULL, NULL));
+    unit_assert_ok(b.ctx, exn_trainer_run(b.trainer, NULL, NULL));
+    check_same_bytes(&a, &b);
+    exn_trainer_destroy(limited);
+    o.cache_limit_bytes = 100;
+    unit_assert_fails(a.ctx, exn_trainer_create(&limited, a.profile, &o), EXN_E_NOMEM, "cache limit");
+    end(&a);
+    end(&b);
+}
+END_TEST
+
 START_TEST(odd_people) {
     const exn_trainer_options o = options();
     float input[SMALL_INPUT];
@@ -264,19 +302,16 @@ START_TEST(budgets) {
     unit_assert_fails(l.ctx, exn_trainer_create(&tight, l.profile, &o), EXN_E_IO, "table.json");
     o = options();
     o.memory_budget_bytes = 1000;
-    unit_assert_fails(l.ctx, exn_trainer_create(&tight, l.profile, &o), EXN_E_NOMEM, "extracting features alone takes");
+    unit_assert_fails(l.ctx, exn_trainer_create(&tight, l.profile, &o), EXN_E_NOMEM, "10 samples take");
     o.memory_budget_bytes = small.peak_bytes;
     unit_assert_ok(l.ctx, exn_trainer_create(&tight, l.profile, &o));
-    unit_assert_ok(l.ctx, small_add(tight, 10, 100));
+    ck_assert_uint_eq(tight->samples_most, 10);
+    unit_assert_ok(l.ctx, small_add(tight, 200, 50));
+    ck_assert_uint_eq(tight->sample_count, 10);
+    ck_assert_uint_eq(tight->left_out, 190);
+    ck_assert_uint_eq(exn_cache_count(tight->cache), 10);
+    for (size_t c = 0; c < SMALL_CLASSES; c++) ck_assert_uint_eq(tight->of_class[c + 1], 2);
     unit_assert_ok(l.ctx, exn_trainer_run(tight, NULL, NULL));
-    float input[SMALL_INPUT];
-    exn_status status = EXN_OK;
-    for (size_t i = 0; status == EXN_OK && i < 2000; i++) {
-        small_input(input, 0, 900 + i);
-        status = exn_trainer_add_tensor(tight, input, 0);
-    }
-    if (status == EXN_OK) status = exn_trainer_run(tight, NULL, NULL);
-    unit_assert_fails(l.ctx, status, EXN_E_NOMEM, "budget");
     exn_trainer_destroy(tight);
     exn_trainer_destroy(NULL);
     end(&l);
@@ -344,7 +379,7 @@ START_TEST(threads_do_not_change_a_deep_head) {
     size_t record[6];
     float target[6 * 3] = {0}, row[9 * 9 * 10];
     unit_assert_ok(ctx, small_model(&model, ctx));
-    unit_assert_ok(ctx, exn_cache_open(&cache, ctx, NULL, "key", 9 * 9 * 10, 0));
+    unit_assert_ok(ctx, exn_cache_open(&cache, ctx, NULL, "key", 9 * 9 * 10, 0, false));
     unit_assert_ok(ctx, exn_pool_create(&pool, ctx, 3));
     for (size_t i = 0; i < 6; i++) {
         for (size_t j = 0; j < 9 * 9 * 10; j++) row[j] = (float)((i * 17 + j * 5) % 23) - 11.0f;
@@ -396,7 +431,7 @@ START_TEST(optimisers_descend) {
     exn_model *model;
     exn_cache *cache;
     unit_assert_ok(ctx, small_model(&model, ctx));
-    unit_assert_ok(ctx, exn_cache_open(&cache, ctx, NULL, "key", 12, 0));
+    unit_assert_ok(ctx, exn_cache_open(&cache, ctx, NULL, "key", 12, 0, false));
     size_t record[20];
     float target[20 * 3] = {0};
     for (size_t i = 0; i < 20; i++) {
@@ -435,9 +470,9 @@ START_TEST(optimisers_descend) {
 END_TEST
 
 int main(void) {
-    return unit_run("trainer", (const TTest *const[]){learns, order_and_duplicates_change_nothing,
-                                                      kernel_sets_and_threads_change_nothing, pauses_change_nothing,
-                                                      cache_file_replaces_extraction, frozen_trunks_are_cached,
-                                                      odd_people, budgets, estimate_holds, memory_may_fail,
-                                                      threads_do_not_change_a_deep_head, optimisers_descend, NULL});
+    return unit_run("trainer", (const TTest *const[]){
+                                   learns, order_and_duplicates_change_nothing, kernel_sets_and_threads_change_nothing,
+                                   pauses_change_nothing, cache_file_replaces_extraction, frozen_trunks_are_cached,
+                                   limits_keep_classes_balanced, odd_people, budgets, estimate_holds, memory_may_fail,
+                                   threads_do_not_change_a_deep_head, optimisers_descend, NULL});
 }

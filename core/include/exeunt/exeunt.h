@@ -211,15 +211,18 @@ typedef struct exn_trainer exn_trainer;
 
 typedef struct exn_trainer_options {
     size_t struct_size;
-    double time_budget_s;       /* 0: none. Honoured within one step; the best heads so far are kept */
-    size_t memory_budget_bytes; /* 0: none. Smaller batches and cache, or EXN_E_NOMEM saying how much is needed */
-    const char *cache_path;     /* feature cache on disk, reused if it fits; NULL: in memory */
-    const char *costs;          /* cost table: NULL measures, "macs", or the path of a JSON file */
-    uint64_t seed;              /* 0: the profile's */
+    double time_budget_s; /* 0: none. Honoured within one step; the best heads so far are kept */
+    /* 0: none. As many samples of every class as fit, or EXN_E_NOMEM saying how much is needed. */
+    size_t memory_budget_bytes;
+    const char *cache_path; /* feature cache on disk, reused if it fits; NULL: in memory */
+    const char *costs;      /* cost table: NULL measures, "macs", or the path of a JSON file */
+    uint64_t seed;          /* 0: the profile's */
     exn_target target;
-    const char
-        *progress_path; /* where training stands, kept on disk every second: the same samples go on from there, to
-                                 * the same bits, after a kill. The caller deletes it (and .0 and .1); NULL: not kept */
+    /* Where training stands, kept on disk every second: the same samples go on from there, to the same bits, after a kill. The
+     * caller deletes it (and .0 and .1 beside it). NULL: not kept. */
+    const char *progress_path;
+    size_t cache_limit_bytes; /* 0: none. Of several samples too many, those of the largest class go first */
+    bool cache_half;          /* features in half precision: half the cache, about 3 digits */
 } exn_trainer_options;
 
 typedef struct exn_trainer_estimate {
