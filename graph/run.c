@@ -198,6 +198,22 @@ static bool time_link(void *argument, size_t link) {
     return true;
 }
 
+static bool time_and_finish(void *argument, size_t link) {
+    exn_job *job = argument;
+    time_link(job, link);
+    if (job->links[link].last) finish_outputs(job, job->links[link].step);
+    job->started = job->links[link].last ? exn_now() : job->started;
+    return true;
+}
+
+void exn_exec_run_timed(exn_exec *exec, float *const sinks[], double seconds[]) {
+    exn_job job = start_job(exec);
+    job.sinks = sinks;
+    job.seconds = seconds;
+    job.started = exn_now();
+    exn_pool_chain(exec->pool, exec->link_count, run_link, time_and_finish, &job);
+}
+
 void exn_exec_profile(exn_exec *exec, size_t repeats, double seconds[]) {
     exn_job job = start_job(exec);
     job.seconds = seconds;

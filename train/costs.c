@@ -86,6 +86,27 @@ static exn_status measure_network(exn_costs *costs, const exn_profile *profile, 
     return status;
 }
 
+exn_status exn_costs_from_steps(exn_costs *out, const exn_profile *profile, const exn_plan *plan,
+                                const double *seconds) {
+    exn_context *ctx = profile->ctx;
+    exn_costs costs = {.exits = profile->exit_count, .in_ms = true};
+    costs.reach = exn_calloc(ctx, costs.exits, sizeof *costs.reach);
+    costs.head = exn_calloc(ctx, costs.exits, sizeof *costs.head);
+    costs.source = exn_strdup(ctx, "measured");
+    if (!costs.reach || !costs.head || !costs.source) {
+        exn_costs_free(&costs, ctx);
+        return EXN_E_NOMEM;
+    }
+    sum_steps(&costs, plan, seconds);
+    const double rate = costs.reach[costs.exits - 1] / (double)profile->model->macs;
+    for (size_t i = 0; i + 1 < costs.exits; i++) {
+        const exn_head *head = &profile->exits[i].head;
+        costs.head[i] += rate * (double)(head->classes * exn_head_features(head));
+    }
+    *out = costs;
+    return EXN_OK;
+}
+
 static exn_status measure(exn_costs *costs, const exn_profile *profile) {
     exn_network network;
     EXN_TRY(exn_network_build(&network, profile, 1, EXN_NETWORK_ALL));

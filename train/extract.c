@@ -6,6 +6,9 @@
 
 #include "train/trainer.h"
 
+/* Runs whose least times are worth deciding by. */
+#define TIMED_LEAST 12u
+
 /* ---- what a record holds ---- */
 
 static bool same_tensor(const exn_head *a, const exn_head *b, exn_head_tensor which) {
@@ -113,8 +116,15 @@ static exn_status make_plan(exn_trainer *trainer, const exn_network *network, ex
     return EXN_OK;
 }
 
+static exn_status start_timing(exn_trainer *trainer) {
+    const size_t steps = exn_plan_step_count(trainer->plan);
+    trainer->seconds = exn_malloc(trainer->ctx, steps, sizeof *trainer->seconds);
+    for (size_t i = 0; trainer->seconds && i < steps; i++) trainer->seconds[i] = INFINITY;
+    return trainer->seconds ? EXN_OK : EXN_E_NOMEM;
+}
+
 exn_status exn_trainer_begin_extraction(exn_trainer *trainer) {
-    if (trainer->exec) return EXN_OK;
+    if (trainer->seconds) return EXN_OK;
     exn_trainer_end_extraction(trainer); /* of an attempt that failed half-way */
     exn_network network;
     EXN_TRY(exn_network_build(&network, trainer->profile, 1, EXN_NETWORK_ALL));
@@ -122,10 +132,23 @@ exn_status exn_trainer_begin_extraction(exn_trainer *trainer) {
     exn_status status = outputs ? make_plan(trainer, &network, outputs) : EXN_E_NOMEM;
     exn_free(trainer->ctx, outputs);
     exn_network_destroy(&network, trainer->ctx);
-    return status == EXN_OK ? exn_exec_create(&trainer->exec, trainer->ctx, trainer->plan) : status;
+    if (status == EXN_OK) status = exn_exec_create(&trainer->exec, trainer->ctx, trainer->plan);
+    return status == EXN_OK ? start_timing(trainer) : status;
+}
+
+/* Costs that are known when extraction ends need no measuring of their own. */
+static void keep_costs(exn_trainer *trainer) {
+    const size_t early = trainer->profile->exit_count - 1;
+    bool whole = !trainer->costs && !trainer->measured.exits && trainer->timed >= TIMED_LEAST;
+    for (size_t i = 0; whole && i < early; i++) whole = trainer->cached[i].features;
+    if (whole) (void)exn_costs_from_steps(&trainer->measured, trainer->profile, trainer->plan, trainer->seconds);
 }
 
 void exn_trainer_end_extraction(exn_trainer *trainer) {
+    keep_costs(trainer);
+    exn_free(trainer->ctx, trainer->seconds);
+    trainer->seconds = NULL;
+    trainer->timed = 0;
     if (trainer->exec) exn_exec_destroy(trainer->exec);
     if (trainer->plan) exn_plan_destroy(trainer->plan);
     trainer->exec = NULL;
@@ -137,7 +160,8 @@ void exn_trainer_end_extraction(exn_trainer *trainer) {
 static exn_status extract(size_t *record, exn_trainer *trainer, const exn_content *content) {
     EXN_TRY(exn_trainer_begin_extraction(trainer));
     memcpy(exn_exec_input(trainer->exec), trainer->input, trainer->input_count * sizeof *trainer->input);
-    exn_exec_run(trainer->exec, trainer->sinks);
+    exn_exec_run_timed(trainer->exec, trainer->sinks, trainer->seconds);
+    trainer->timed++;
     for (size_t i = 0; i < trainer->record_count; i++)
         if (!isfinite(trainer->record[i]))
             return exn_fail(trainer->ctx, EXN_E_INVALID, "the network's features of this input are not finite");

@@ -225,9 +225,17 @@ static void apply(judgement *j, exn_session *s) {
     remember_lesson(profile);
 }
 
+/* Those that extraction measured are used up: a later run measures its own. */
+static exn_status get_costs(judgement *j, exn_trainer *trainer) {
+    if (!trainer->measured.exits) return exn_costs_get(&j->costs, trainer->profile, trainer->costs);
+    j->costs = trainer->measured;
+    trainer->measured = (exn_costs){0};
+    return EXN_OK;
+}
+
 static exn_status judge(judgement *j, exn_session *s) {
     EXN_TRY(allocate(j, s));
-    EXN_TRY(exn_costs_get(&j->costs, s->trainer->profile, s->trainer->costs));
+    EXN_TRY(get_costs(j, s->trainer));
     find_labels(j, s);
     for (size_t e = 0; e < s->exits; e++) judge_exit(j, s, e);
     const exn_evidence evidence = {.exits = s->exits,

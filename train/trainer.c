@@ -19,6 +19,7 @@ void exn_trainer_destroy(exn_trainer *trainer) {
     exn_trainer_end_extraction(trainer);
     if (trainer->resizer) exn_resizer_destroy(trainer->resizer);
     exn_free(ctx, trainer->costs);
+    exn_costs_free(&trainer->measured, ctx);
     exn_free(ctx, trainer->progress);
     exn_free(ctx, trainer->input);
     exn_free(ctx, trainer->record);

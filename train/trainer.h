@@ -3,6 +3,7 @@
 #ifndef EXN_TRAIN_TRAINER_H
 #define EXN_TRAIN_TRAINER_H
 
+#include "train/costs.h"
 #include "train/held_out.h"
 #include "train/loop.h"
 #include "train/policy.h"
@@ -32,6 +33,9 @@ struct exn_trainer {
     exn_cached *cached; /* [exits]: what a record holds for an exit */
     bool whole_heads;   /* heads will be trained from their prefixes on: every record has them */
     size_t extraction_bytes;
+    double *seconds;    /* [steps of the plan]: least that each took */
+    size_t timed;       /* runs that this is the least of */
+    exn_costs measured; /* from them, once extraction has ended; exits 0: too few, or heads that it does not run */
     exn_cache *cache;
     bool cache_in_file, cache_half;
     exn_sample *samples;

@@ -175,8 +175,9 @@ START_TEST(cache_file_replaces_extraction) {
 }
 END_TEST
 
-static exn_trainer *teach_pretrained(lesson *l, bool whole_heads) {
-    const exn_trainer_options o = options();
+static exn_trainer *teach_pretrained(lesson *l, bool whole_heads, const char *costs) {
+    exn_trainer_options o = options();
+    o.costs = costs;
     exn_trainer *trainer;
     for (size_t e = 0; e < 2; e++) {
         exn_exit *exit = &l->profile->exits[e];
@@ -195,13 +196,28 @@ START_TEST(frozen_trunks_are_cached) {
     for (exn_head_kind kind = EXN_HEAD_LINEAR; kind < EXN_HEAD_KINDS; kind++) {
         if (kind == EXN_HEAD_CLASSIFIER) continue;
         lesson a = begin(NULL, 1, kind, &o), b = begin(NULL, 2, kind, &o);
-        exn_trainer *features = teach_pretrained(&a, false), *maps = teach_pretrained(&b, true);
+        exn_trainer *features = teach_pretrained(&a, false, "macs"), *maps = teach_pretrained(&b, true, "macs");
         ck_assert(features->cached[1].features == (exn_head_stages(kind) > 0) && !maps->cached[1].features);
         check_same_bytes(&a, &b);
         exn_trainer_destroy(features);
         exn_trainer_destroy(maps);
         end(&a);
         end(&b);
+    }
+}
+END_TEST
+
+/* Costs are taken from extraction where it runs whole trunks; the policy gets milliseconds either way. */
+START_TEST(extraction_tells_costs) {
+    const exn_trainer_options o = options();
+    for (size_t whole_heads = 0; whole_heads < 2; whole_heads++) {
+        lesson l = begin(NULL, 1, EXN_HEAD_CONV, &o);
+        exn_trainer *trainer = teach_pretrained(&l, whole_heads != 0, NULL);
+        ck_assert_str_eq(l.profile->costs, "measured");
+        for (size_t e = 0; e < 3; e++) ck_assert(l.profile->exits[e].cost_ms > 0);
+        ck_assert(l.profile->exits[2].cost_ms > l.profile->exits[0].cost_ms);
+        exn_trainer_destroy(trainer);
+        end(&l);
     }
 }
 END_TEST
@@ -470,9 +486,10 @@ START_TEST(optimisers_descend) {
 END_TEST
 
 int main(void) {
-    return unit_run("trainer", (const TTest *const[]){
-                                   learns, order_and_duplicates_change_nothing, kernel_sets_and_threads_change_nothing,
-                                   pauses_change_nothing, cache_file_replaces_extraction, frozen_trunks_are_cached,
-                                   limits_keep_classes_balanced, odd_people, budgets, estimate_holds, memory_may_fail,
-                                   threads_do_not_change_a_deep_head, optimisers_descend, NULL});
+    return unit_run("trainer", (const TTest *const[]){learns, order_and_duplicates_change_nothing,
+                                                      kernel_sets_and_threads_change_nothing, pauses_change_nothing,
+                                                      cache_file_replaces_extraction, frozen_trunks_are_cached,
+                                                      extraction_tells_costs, limits_keep_classes_balanced, odd_people,
+                                                      budgets, estimate_holds, memory_may_fail,
+                                                      threads_do_not_change_a_deep_head, optimisers_descend, NULL});
 }
