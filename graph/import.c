@@ -133,8 +133,8 @@ static exn_status resolve_inputs(exn_import_node *node, exn_importer *importer) 
 /* Values for the outputs; absent ones in the middle get made-up names. */
 static exn_status make_outputs(exn_value_id *outputs, size_t *count, exn_importer *importer,
                                const exn_onnx_node *source) {
-    const exn_onnx_text *texts = importer->onnx.output_texts + source->outputs.first;
     size_t used = source->outputs.count;
+    const exn_onnx_text *texts = used > 0 ? importer->onnx.output_texts + source->outputs.first : NULL;
     while (used > 0 && texts[used - 1].size == 0) used--;
     if (used == 0) return exn_fail(importer->ctx, EXN_E_FORMAT, "it has no output");
     for (size_t i = 0; i < used; i++) {

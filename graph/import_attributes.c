@@ -170,8 +170,8 @@ static exn_status add_input(exn_importer *importer, exn_import_node *node, const
         EXN_TRY(exn_import_tensor(&id, importer, NULL, &importer->onnx.tensors[a->tensor]));
     } else {
         const exn_shape shape = {.rank = 1, .dim = {a->ints.count}};
-        EXN_TRY(
-            exn_graph_constant(&id, importer->graph, NULL, EXN_I64, &shape, importer->onnx.ints + a->ints.first, true));
+        const int64_t *ints = a->ints.count > 0 ? importer->onnx.ints + a->ints.first : NULL;
+        EXN_TRY(exn_graph_constant(&id, importer->graph, NULL, EXN_I64, &shape, ints, true));
     }
     node->inputs[node->input_count++] = id;
     return EXN_OK;

@@ -238,6 +238,8 @@ exn_status exn_import_constant(exn_value_id *out, exn_importer *importer, const 
         return exn_fail(importer->ctx, EXN_E_FORMAT, "exactly one attribute wanted, %zu given", node->attributes.count);
     const exn_onnx_attribute *a = &onnx->attributes[node->attributes.first];
     const exn_shape scalar = {0};
+    const float *reals = a->floats.count > 0 ? onnx->floats + a->floats.first : NULL; /* the file's lists may be none */
+    const int64_t *whole = a->ints.count > 0 ? onnx->ints + a->ints.first : NULL;
     const exn_shape floats = {.rank = 1, .dim = {a->floats.count}}, ints = {.rank = 1, .dim = {a->ints.count}};
     if (exn_onnx_text_is(a->name, "value") && a->has_t)
         return exn_import_tensor(out, importer, name, &onnx->tensors[a->tensor]);
@@ -247,9 +249,9 @@ exn_status exn_import_constant(exn_value_id *out, exn_importer *importer, const 
     else if (exn_onnx_text_is(a->name, "value_int"))
         status = exn_graph_constant(out, graph, name, EXN_I64, &scalar, &a->i, true);
     else if (exn_onnx_text_is(a->name, "value_floats"))
-        status = exn_graph_constant(out, graph, name, EXN_F32, &floats, onnx->floats + a->floats.first, true);
+        status = exn_graph_constant(out, graph, name, EXN_F32, &floats, reals, true);
     else if (exn_onnx_text_is(a->name, "value_ints"))
-        status = exn_graph_constant(out, graph, name, EXN_I64, &ints, onnx->ints + a->ints.first, true);
+        status = exn_graph_constant(out, graph, name, EXN_I64, &ints, whole, true);
     else
         return exn_fail(importer->ctx, EXN_E_UNSUPPORTED, "only value, value_float(s) and value_int(s) are supported");
     return status == EXN_OK ? check_finite(importer->ctx, &graph->values[*out]) : status;
