@@ -277,10 +277,11 @@ static bool all_finite(const exn_cache *cache) {
 static exn_status load_record(bool *end, exn_cache *cache) {
     record_head head;
     const size_t offset = record_offset(cache, cache->places), bytes = record_bytes(cache);
-    size_t got = read_at(cache->file, &head, sizeof head, offset);
-    if (got == sizeof head) got = read_at(cache->file, cache->raw, bytes, offset + sizeof head);
-    if (got == SIZE_MAX) return io_error(cache, "read"); /* what cannot be read now may be whole: nothing is cut */
-    *end = got != bytes;
+    const size_t got = read_at(cache->file, &head, sizeof head, offset);
+    const size_t more = got == sizeof head ? read_at(cache->file, cache->raw, bytes, offset + sizeof head) : 0;
+    /* What cannot be read now may be whole: nothing is cut. */
+    if (got == SIZE_MAX || more == SIZE_MAX) return io_error(cache, "read");
+    *end = got != sizeof head || more != bytes;
     if (*end) return EXN_OK;
     EXN_TRY(reserve(cache));
     const bool good = head.checksum == record_checksum(cache, &head.content) && all_finite(cache) &&

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The same bits on every machine: hashes of inference and of personalised profiles, committed in bits.txt, on every fused
- * kernel set that this machine has and with one and two threads. Run with EXN_GOLDEN_PRINT set, it prints the file. */
+ * kernel set that this machine has and with one to four threads. Run with EXN_GOLDEN_PRINT set, it prints the file. */
 #include "tests/unit/small.h"
 
 #include <stdio.h>
@@ -109,7 +109,9 @@ START_TEST(bits) {
     const exn_kernel_set *const *sets = exn_kernels_compiled(&count);
     for (size_t i = 0; i < count; i++) {
         if (!sets[i]->fused || strcmp(sets[i]->name, "template") == 0) continue;
-        for (size_t threads = 1; threads <= 2; threads++) {
+        for (size_t threads = 1; threads <= 4; threads++) {
+            /* More threads than processors make learning slow, and which set they share the work of is all the same. */
+            const bool learns = threads <= 2 || strcmp(sets[i]->name, "scalar_fma") == 0;
             exn_context *ctx;
             exn_kernel_set kernels;
             const exn_context_options options = {
@@ -117,9 +119,9 @@ START_TEST(bits) {
             ck_assert_int_eq(exn_context_create(&ctx, &options), EXN_OK);
             if (exn_kernels_for_context(&kernels, ctx) == EXN_OK) {
                 const golden all[] = {{"inference", inferred(ctx, threads)},
-                                      {"profile_pooled", personalised(ctx, EXN_HEAD_POOLED)},
-                                      {"profile_conv", personalised(ctx, EXN_HEAD_CONV)}};
-                for (size_t j = 0; j < sizeof all / sizeof *all; j++) {
+                                      {"profile_pooled", learns ? personalised(ctx, EXN_HEAD_POOLED) : 0},
+                                      {"profile_conv", learns ? personalised(ctx, EXN_HEAD_CONV) : 0}};
+                for (size_t j = 0; j < (learns ? sizeof all / sizeof *all : 1); j++) {
                     if (getenv("EXN_GOLDEN_PRINT"))
                         printf("%s %016llx\n", all[j].name, (unsigned long long)all[j].hash);
                     else
