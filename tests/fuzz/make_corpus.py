@@ -77,11 +77,17 @@ def photos():
 
 def cache():
     """Header and two records of four floats; the checksums are zero, for the target makes them good."""
-    header = struct.pack("<QII32sQ", 0x31656863616E7865, 1, 4, b"0123456789abcdef" * 2, 0)
+
+    def header(half, key=b"0123456789abcdef" * 2):
+        return struct.pack("<QIIII32sQ", 0x31656863616E7865, 2, 4, half, 0, key, 0)
+
     records = b"".join(bytes([i] * 16) + struct.pack("<Q4f", 0, i, 1, 2, 3) for i in range(2))
-    write("cache", "two", header + records)
-    write("cache", "torn", header + records[:-3])
-    write("cache", "other_key", header.replace(b"0123", b"9876"))
+    halves = b"".join(bytes([i] * 16) + struct.pack("<Q4e", 0, i, 1, 2, 3) for i in range(2))
+    write("cache", "two", header(0) + records)
+    write("cache", "half", header(1) + halves)
+    write("cache", "torn", header(0) + records[:-3])
+    write("cache", "cut_head", header(0) + records[:16])
+    write("cache", "other_key", header(0, b"9876543210abcdef" * 2))
 
 
 def of_program(program):
