@@ -6,6 +6,7 @@
  *   conv        prefix: maps of 48 pixels and more are halved until they have fewer, by averages -> (c,h,w)
  *               one stage: depthwise 3x3 (stride 2, or 1 where min(h,w) < 14), 1x1 to 64, BatchNorm, ReLU; adaptive 4x4 average
  *               pool, standardise, FC
+ *   wide        as conv, but 1x1 to 96
  *   conv2       prefix: as conv           two such stages, to 128 and to 256 channels; adaptive 3x3 average pool, standardise, FC
  *   classifier  prefix: the classifier's own input (c)        FC whose start is the network's own
  *
@@ -38,7 +39,7 @@ typedef enum exn_head_tensor {
     EXN_HEAD_BN2_VAR,
     EXN_HEAD_TENSORS
 } exn_head_tensor;
-#define EXN_HEAD_KINDS ((size_t)EXN_HEAD_CONV2 + 1)
+#define EXN_HEAD_KINDS ((size_t)EXN_HEAD_WIDE + 1)
 /* "linear", "classifier": how profiles, options and reports name kinds. */
 extern const char *const exn_head_kind_names[EXN_HEAD_KINDS];
 /* "dw.weight", "fc.bias": how profiles name them. */
@@ -64,7 +65,7 @@ bool exn_head_keeps_map(exn_head_kind kind);
 size_t exn_head_features(const exn_head *head);
 /* Side of the adaptive average pool: at most this many cells either way. 1: a global average. */
 size_t exn_head_grid(exn_head_kind kind);
-/* Convolutions before the pool: 0 but for conv and conv2. */
+/* Convolutions before the pool: 0 but for conv, wide and conv2. */
 size_t exn_head_stages(exn_head_kind kind);
 typedef struct exn_head_stage {
     size_t c, h, w;                /* of what it reads */

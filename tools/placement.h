@@ -9,7 +9,7 @@
     {"exits", "K", "early exits wanted, each dearer by the same factor (default 4)", 0},                               \
         {"at", "NAME,NAME", "attach exits at these values instead (exeunt plan lists them)", 0}, {                     \
         "head", "KIND",                                                                                                \
-            "linear, pooled, conv or conv2 (default: auto: pooled, or what pretraining finds worth its cost)", 0       \
+            "linear, pooled, conv, wide or conv2 (default: auto: pooled, or what pretraining finds worth its cost)", 0 \
     }
 
 /* Reads --exits, --at and --head into options; taps and their text are freed with exn_placement_free. */

@@ -2,7 +2,7 @@
  * Training one head from cached features, one step at a time, so that the caller may stop after any of them.
  *
  *   linear, pooled, classifier   standardise (fixed) -> FC; the whole set in one batch where it fits
- *   conv, conv2                  (depthwise -> 1x1 -> BatchNorm -> ReLU) once or twice -> pool -> standardise (running) -> FC
+ *   conv, wide, conv2            (depthwise -> 1x1 -> BatchNorm -> ReLU) once or twice -> pool -> standardise (running) -> FC
  *
  * Every number follows from the samples, the options and the seed: not from threads, tiles or time. */
 #ifndef EXN_TRAIN_LOOP_H

@@ -15,7 +15,7 @@
 #include "train/trainer.h"
 
 #define EXN_VIEWS_MAX 16u
-#define EXN_TRIALS 2u
+#define EXN_TRIALS 3u
 extern const exn_head_kind exn_trial_kinds[EXN_TRIALS];
 
 typedef struct exn_general_photo {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* They read the same features. */
-const exn_head_kind exn_trial_kinds[EXN_TRIALS] = {EXN_HEAD_CONV, EXN_HEAD_CONV2};
+const exn_head_kind exn_trial_kinds[EXN_TRIALS] = {EXN_HEAD_CONV, EXN_HEAD_WIDE, EXN_HEAD_CONV2};
 
 static void free_probe(exn_profile *probe, exn_context *ctx) {
     for (size_t e = 0; probe->exits && e + 1 < probe->exit_count; e++) exn_head_free(&probe->exits[e].head, ctx);

@@ -150,7 +150,7 @@ static exn_status fill_in(exn_profile *profile, const exn_profile_options *optio
     exn_context *ctx = profile->ctx;
     const exn_model *model = profile->model;
     if ((size_t)options->head >= EXN_HEAD_KINDS || options->head == EXN_HEAD_CLASSIFIER)
-        return exn_fail(ctx, EXN_E_INVALID, "heads of early exits are linear, pooled, conv or conv2");
+        return exn_fail(ctx, EXN_E_INVALID, "heads of early exits are linear, pooled, conv, wide or conv2");
     if (options->exits >= EXN_EXITS_MAX || options->tap_count >= EXN_EXITS_MAX)
         return exn_fail(ctx, EXN_E_INVALID, "at most %u early exits", EXN_EXITS_MAX - 1);
     profile->seed = options->seed ? options->seed : 1;

@@ -24,7 +24,7 @@ import numpy as np
 from . import _library as c
 
 __all__ = ["Answer", "Error", "Exit", "Model", "Profile", "Progress", "Runner", "Trainer", "personalise", "version"]
-HEADS = {"auto": 0, "linear": 1, "pooled": 2, "conv": 3, "conv2": 5}
+HEADS = {"auto": 0, "linear": 1, "pooled": 2, "conv": 3, "conv2": 5, "wide": 6}
 ORDERS = {"rgb": 0, "bgr": 1, "gray": 2}
 TARGETS = {None: 0, "keep": 1, "untouched": 2}
 PHASES = ("extract", "train", "judge")

@@ -9,7 +9,7 @@
 
 #define BATCH 2u
 
-static const exn_head_kind kinds[] = {EXN_HEAD_LINEAR, EXN_HEAD_POOLED, EXN_HEAD_CONV, EXN_HEAD_CONV2};
+static const exn_head_kind kinds[] = {EXN_HEAD_LINEAR, EXN_HEAD_POOLED, EXN_HEAD_CONV, EXN_HEAD_CONV2, EXN_HEAD_WIDE};
 
 static void randomise(exn_head *head, exn_rng *rng) {
     for (int which = 0; which < EXN_HEAD_TENSORS; which++) {

@@ -83,7 +83,8 @@ START_TEST(options_are_checked) {
     o = (exn_profile_options){.struct_size = sizeof o, .taps = absent, .tap_count = 1};
     unit_assert_fails(ctx, exn_profile_create(&profile, model, &o), EXN_E_INVALID, "nowhere");
     o = (exn_profile_options){.struct_size = sizeof o, .head = EXN_HEAD_CLASSIFIER};
-    unit_assert_fails(ctx, exn_profile_create(&profile, model, &o), EXN_E_INVALID, "linear, pooled, conv or conv2");
+    unit_assert_fails(ctx, exn_profile_create(&profile, model, &o), EXN_E_INVALID,
+                      "linear, pooled, conv, wide or conv2");
     const char *names[2] = {model->taps[1].name, model->taps[0].name};
     o = (exn_profile_options){.struct_size = sizeof o, .taps = names, .tap_count = 2};
     unit_assert_fails(ctx, exn_profile_create(&profile, model, &o), EXN_E_INVALID, "order of depth");

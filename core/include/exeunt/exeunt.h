@@ -135,7 +135,8 @@ typedef enum exn_head_kind {
     EXN_HEAD_POOLED = 2,     /* adaptive 4x4 average pool, FC */
     EXN_HEAD_CONV = 3,       /* depthwise 3x3, 1x1 to 64 channels, BatchNorm, ReLU, 4x4 pool, FC */
     EXN_HEAD_CLASSIFIER = 4, /* the network's own classifier: always the last exit */
-    EXN_HEAD_CONV2 = 5       /* two convolutions as conv has one, to 128 and 256 channels, 3x3 pool, FC */
+    EXN_HEAD_CONV2 = 5,      /* two convolutions as conv has one, to 128 and 256 channels, 3x3 pool, FC */
+    EXN_HEAD_WIDE = 6        /* as conv, to 96 channels */
 } exn_head_kind;
 
 typedef enum exn_channel_order { EXN_ORDER_RGB = 0, EXN_ORDER_BGR = 1, EXN_ORDER_GRAY = 2 } exn_channel_order;
@@ -268,7 +269,7 @@ typedef struct exn_pretrainer_options {
     bool refit;                /* also fit the network's own classifier anew, on the frozen features */
     size_t epochs;             /* 0: 16. Rounds through the samples, each time over other views of them */
     size_t views;              /* of each sample, 1 .. 16; 0: 4. Itself and augmented ones; the cache holds all */
-    bool choose_heads;         /* early heads are conv ones: try conv and conv2 and keep what is worth its cost */
+    bool choose_heads;         /* early heads are conv ones: try conv, wide and conv2 and keep what is worth its cost */
     bool prune;                /* drop early exits that are no better than an earlier one */
     const char *costs;         /* for choose_heads, as in exn_trainer_options: NULL measures, "macs", or a JSON file */
     const char *progress_path; /* as in exn_trainer_options */
