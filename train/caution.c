@@ -5,17 +5,21 @@
 /* Thresholds fall, losses rise; between two, straight lines. */
 static const struct {
     double threshold, loss;
-} others[] = {{1.0, 0.0},   {0.99, 0.002}, {0.975, 0.005}, {0.95, 0.011}, {0.9, 0.024}, {0.85, 0.037}, {0.8, 0.05},
-              {0.7, 0.081}, {0.6, 0.12},   {0.5, 0.155},   {0.4, 0.19},   {0.3, 0.225}, {0.0, 0.225}};
+} others[] = {{1.0, 0.0},   {0.99, 0.001}, {0.975, 0.0035}, {0.95, 0.007}, {0.9, 0.016}, {0.85, 0.028}, {0.8, 0.04},
+              {0.7, 0.063}, {0.6, 0.085},  {0.5, 0.12},     {0.4, 0.155},  {0.3, 0.19},  {0.0, 0.19}};
 enum { OTHERS = sizeof others / sizeof *others };
 
-double exn_caution_loss(float threshold) {
-    const double t = (double)threshold;
+#define MANY_LABELS 50.0
+#define MORE_WITHOUT 0.5
+
+double exn_caution_loss(float threshold, size_t labels) {
+    const double t = (double)threshold, lacking = 1 - (double)labels / MANY_LABELS;
     size_t i = 1;
     if (t >= others[0].threshold) return 0;
     while (i + 1 < OTHERS && t < others[i].threshold) i++;
     const double part = (others[i - 1].threshold - t) / (others[i - 1].threshold - others[i].threshold);
-    return others[i - 1].loss + part * (others[i].loss - others[i - 1].loss);
+    const double loss = others[i - 1].loss + part * (others[i].loss - others[i - 1].loss);
+    return lacking > 0 ? loss * (1 + MORE_WITHOUT * lacking) : loss;
 }
 
 /* ---- Clopper-Pearson ---- */

@@ -12,23 +12,23 @@
 #define LEAST_SAVING 0.01
 /* The part of the belief about an answer that goes by labels, not by probabilities. */
 #define BY_LABELS 0.3
-/* A person's own samples count as much as other people do once this many have labels; where none counts, two without one are
- * worth one. */
+/* A person's own samples count as much as other people do once this many have labels; where none counts, five without one are
+ * worth two. */
 #define ENOUGH_LABELS 50.0
-#define WITHOUT_LABELS 0.5
-/* Labels that speak against a gain before any is seen. */
-#define GAIN_DOUBT 25.0
+#define WITHOUT_LABELS 0.4
+/* So many labels vouch for half of what was gained. */
+#define HALF_GAIN 20.0
+static const double share_of_gain[EXN_POINTS] = {0.15, 1}; /* by target - 1 */
 /* What may be lost by anybody, and how much more by whom many samples speak for, a label as much as two without. */
-#define ALLOWED_LEAST 0.0015
-#define ALLOWED_MORE 0.0135
+#define ALLOWED_LEAST 0.002
+#define ALLOWED_MORE 0.006
 #define ENOUGH_TO_LOSE 75.0
-static const double share_of_gain[EXN_POINTS] = {0.2, 0.85}; /* by target - 1 */
 /* Other people's answers at an end, where the last exit's would have been asked. */
-#define LOSS_OF_END 0.01
+#define LOSS_OF_END 0.007
 
-static const float grid[] = {0.99f,   0.98f,  0.975f,  0.97f, 0.96f,  0.95f, 0.9375f, 0.925f, 0.9125f, 0.9f,
-                             0.8875f, 0.875f, 0.8625f, 0.85f, 0.825f, 0.8f,  0.775f,  0.75f,  0.725f,  0.7f,
-                             0.675f,  0.65f,  0.625f,  0.6f,  0.55f,  0.5f,  0.45f,   0.4f,   0.35f,   0.3f};
+static const float grid[] = {0.99f,   0.985f, 0.98f,   0.975f, 0.97f,  0.96f, 0.95f,  0.9375f, 0.925f, 0.9125f, 0.9f,
+                             0.8875f, 0.875f, 0.8625f, 0.85f,  0.825f, 0.8f,  0.775f, 0.75f,   0.725f, 0.7f,    0.675f,
+                             0.65f,   0.625f, 0.6f,    0.55f,  0.5f,   0.45f, 0.4f,   0.35f,   0.3f};
 
 /* One search: what it is for, and the best found so far. */
 typedef struct search {
@@ -131,7 +131,7 @@ static void evaluate(exn_policy *p, const search *s, float threshold, bool end) 
     for (size_t i = 0; i < e->exits; i++)
         if (p->taken[i]) p->cost += exn_costs_until(s->costs, p->enabled, i) * (double)p->taken[i] / (double)e->samples;
     p->right = p->labelled ? t.right : same;
-    p->loss = mixed_loss(s, s->whole - worth(s, &t), exn_caution_loss(threshold) + (end ? LOSS_OF_END : 0));
+    p->loss = mixed_loss(s, s->whole - worth(s, &t), exn_caution_loss(threshold, s->labels) + (end ? LOSS_OF_END : 0));
 }
 
 static void consider(search *s, exn_policy *candidate, float threshold, bool end) {
@@ -249,9 +249,9 @@ static void look_at_the_whole(search *s, exn_target target) {
         p->last = e->samples;
     }
     const double labels = (double)s->labels, gained = s->whole - untouched;
-    const double speak = (labels + WITHOUT_LABELS * (double)e->samples) / ENOUGH_TO_LOSE;
-    const double vouch = vouching(s);
-    p->gain = gained > 0 ? gained * vouch / (vouch + GAIN_DOUBT) : 0;
+    const double speak = (labels + 0.5 * (double)e->samples) / ENOUGH_TO_LOSE;
+    const double vouch = vouching(s) / HALF_GAIN;
+    p->gain = gained > 0 ? gained * vouch * vouch / (vouch * vouch + 1) : 0;
     p->allowed = ALLOWED_LEAST + ALLOWED_MORE * (speak < 1 ? speak : 1) + share_of_gain[target - 1] * p->gain;
 }
 

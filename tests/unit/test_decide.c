@@ -233,10 +233,12 @@ START_TEST(few_labels_end_nothing) {
 END_TEST
 
 START_TEST(others_lose_more_at_lower_thresholds) {
-    ck_assert_double_eq(exn_caution_loss(1.0f), 0);
-    ck_assert_double_eq_tol(exn_caution_loss(0.95f), 0.011, 1e-8);
-    ck_assert_double_eq_tol(exn_caution_loss(0.75f), 0.0655, 1e-8);
-    for (int i = 0; i < 100; i++) ck_assert(exn_caution_loss((float)i / 100) >= exn_caution_loss((float)(i + 1) / 100));
+    ck_assert_double_eq(exn_caution_loss(1.0f, 50), 0);
+    ck_assert_double_eq_tol(exn_caution_loss(0.95f, 50), 0.007, 1e-8);
+    ck_assert_double_eq_tol(exn_caution_loss(0.75f, 1000), 0.0515, 1e-8);
+    ck_assert_double_eq_tol(exn_caution_loss(0.75f, 10), 0.0515 * 1.4, 1e-8);
+    for (int i = 0; i < 100; i++)
+        ck_assert(exn_caution_loss((float)i / 100, 50) >= exn_caution_loss((float)(i + 1) / 100, 50));
 }
 END_TEST
 
