@@ -67,11 +67,16 @@ static void tear_down(void) {
     unit_temp_remove(folder);
 }
 
-static void assert_runs(bool mapped) {
+/* Whatever the file holds, the answers are the network's. */
+static outcome assert_right(void) {
     outcome got;
     unit_assert_ok(ctx, run_plan(&got, ctx, model, NULL, path));
     unit_assert_same_bits(got.logits, expected, SMALL_CLASSES);
-    ck_assert_int_eq(got.mapped, mapped);
+    return got;
+}
+
+static void assert_runs(bool mapped) {
+    ck_assert_int_eq(assert_right().mapped, mapped);
 }
 
 START_TEST(made_once_then_mapped) {
@@ -154,9 +159,7 @@ START_TEST(flipped_bytes_are_never_used) {
         memcpy(copy, whole, size);
         copy[at] ^= (uint8_t)(1u << at % 8);
         unit_write_file(path, copy, size);
-        outcome got;
-        unit_assert_ok(ctx, run_plan(&got, ctx, model, NULL, path));
-        unit_assert_same_bits(got.logits, expected, SMALL_CLASSES);
+        assert_right();
     }
     free(copy);
     free(whole);
@@ -183,9 +186,7 @@ START_TEST(tables_that_lie) {
             const exn_hash hash = exn_hash_bytes(both, sizeof both);
             memcpy(copy + 32, &hash, sizeof hash);
             unit_write_file(path, copy, size);
-            outcome got;
-            unit_assert_ok(ctx, run_plan(&got, ctx, model, NULL, path));
-            unit_assert_same_bits(got.logits, expected, SMALL_CLASSES);
+            assert_right();
         }
     free(copy);
     free(whole);
