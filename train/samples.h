@@ -5,14 +5,16 @@
 
 #include "kernels/kernel_set.h"
 #include "train/cache.h"
+#include "train/normalise.h"
 
 #define EXN_FOLDS_MAX 5u
 
 typedef struct exn_sample {
     exn_content content;
-    int64_t label;  /* EXN_UNLABELLED or a class */
-    size_t record;  /* in the cache */
-    uint8_t *bytes; /* pixels in the network's size and order, (h, w, c); NULL: not kept. Owned by the trainer */
+    int64_t label;     /* EXN_UNLABELLED or a class */
+    size_t record;     /* in the cache */
+    exn_pixels pixels; /* of it alone; known where `bytes` is */
+    uint8_t *bytes;    /* pixels in the network's size and order, (h, w, c); NULL: not kept. Owned by the trainer */
 } exn_sample;
 
 /* Sorts by content, then label; keeps one sample of equal content and label, and no unlabelled one beside a labelled one of

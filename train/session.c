@@ -148,8 +148,7 @@ static void consider_camera(exn_session *s) {
     s->normal = (exn_normalisation){.before = (double)NAN, .after = (double)NAN, .error = (double)NAN};
     for (size_t i = 0; i < s->count; i++) {
         if (!s->samples[i].bytes) return; /* general pixels unknown, or a tensor that is ready for the network */
-        load_photo(s, i, &profile->preprocess);
-        exn_pixels_add(&person, s->trainer->input, model->height * model->width, model->channels);
+        exn_pixels_merge(&person, &s->samples[i].pixels);
     }
     s->normal = exn_normalisation_between(&profile->pixels, &person, model->channels);
     s->looking = s->folds && s->normal.shift >= EXN_NORMALISATION_LEAST;

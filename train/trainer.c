@@ -158,6 +158,8 @@ static bool make_room(exn_trainer *trainer, const exn_sample *newcomer) {
 static exn_status add_input(exn_trainer *trainer, int64_t label, uint8_t *bytes) {
     exn_sample sample = {
         .label = label, .bytes = bytes, .content = exn_content_of(trainer->input, trainer->input_count)};
+    const exn_model *model = trainer->profile->model;
+    if (bytes) exn_pixels_add(&sample.pixels, trainer->input, model->height * model->width, model->channels);
     exn_session_destroy(trainer->session);
     trainer->session = NULL;
     if (!make_room(trainer, &sample)) {
