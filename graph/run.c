@@ -97,10 +97,25 @@ float *exn_exec_input(exn_exec *exec) {
     return (float *)(void *)(exec->arena + exec->plan->input.offset);
 }
 
+/* What nearly every network takes: the compiler turns three streams into shuffles, where a walk along three channels would
+ * make a loop of each pixel. */
+static void interleave_three(float *restrict y, const float *restrict planes, size_t pixels) {
+    const float *restrict r = planes, *restrict g = r + pixels, *restrict b = g + pixels;
+    for (size_t i = 0; i < pixels; i++) {
+        y[3 * i] = r[i];
+        y[3 * i + 1] = g[i];
+        y[3 * i + 2] = b[i];
+    }
+}
+
 void exn_exec_set_nchw(exn_exec *exec, const float *nchw) {
     const exn_shape *shape = &exec->plan->input_shape;
+    const size_t pixels = shape->rank == 4 ? shape->dim[2] * shape->dim[3] : 0;
     if (exn_memory_is_rows(shape))
         memcpy(exn_exec_input(exec), nchw, exn_shape_elements(shape) * sizeof(float));
+    else if (shape->dim[1] == 3)
+        for (size_t n = 0; n < shape->dim[0]; n++)
+            interleave_three(exn_exec_input(exec) + 3 * pixels * n, nchw + 3 * pixels * n, pixels);
     else
         exn_permute(shape, (const size_t[]){0, 2, 3, 1}, nchw, exn_exec_input(exec), exn_part_whole());
 }
