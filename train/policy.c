@@ -18,10 +18,10 @@
 #define WITHOUT_LABELS 0.4
 /* So many labels vouch for half of what was gained. */
 #define HALF_GAIN 20.0
-static const double share_of_gain[EXN_POINTS] = {0.15, 1}; /* by target - 1 */
+static const double share_of_gain[EXN_POINTS] = {0.16, 1}; /* by target - 1 */
 /* What may be lost by anybody, and how much more by whom many samples speak for, a label as much as two without. */
 #define ALLOWED_LEAST 0.002
-#define ALLOWED_MORE 0.006
+#define ALLOWED_MORE 0.0075
 #define ENOUGH_TO_LOSE 75.0
 /* Other people's answers at an end, where the last exit's would have been asked. */
 #define LOSS_OF_END 0.007
