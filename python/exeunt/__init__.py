@@ -237,16 +237,21 @@ class Progress:
 class Trainer(_Handle):
     """Personalises a profile's exits; the network itself stays as it is. The order of samples does not matter.
 
-    time_budget_s, memory_budget_bytes: 0: none. cache: file for features, kept from run to run. costs: None measures milliseconds,
-    "macs" counts, or a JSON file."""
+    time_budget_s, memory_budget_bytes: 0: none. cache: file for features, kept from run to run, of at most
+    cache_limit_bytes, in half precision if cache_half. costs: None measures milliseconds, "macs" counts, or a JSON file. progress_file:
+    where training stands, so that the same samples go on from there after a kill."""
 
     _destroy = "exn_trainer_destroy"
 
     def __init__(self, profile: Profile, *, time_budget_s: float = 0, memory_budget_bytes: int = 0,
-                 cache: Optional[Path] = None, costs: Optional[Path] = None, seed: int = 0, target: Optional[str] = None):
+                 cache: Optional[Path] = None, cache_limit_bytes: int = 0, cache_half: bool = False,
+                 costs: Optional[Path] = None, seed: int = 0, target: Optional[str] = None,
+                 progress_file: Optional[Path] = None):
         options = c.TrainerOptions(time_budget_s=time_budget_s, memory_budget_bytes=memory_budget_bytes,
                                    cache_path=os.fsencode(cache) if cache else None,
-                                   costs=os.fsencode(costs) if costs else None, seed=seed, target=TARGETS[target])
+                                   costs=os.fsencode(costs) if costs else None, seed=seed, target=TARGETS[target],
+                                   progress_path=os.fsencode(progress_file) if progress_file else None,
+                                   cache_limit_bytes=cache_limit_bytes, cache_half=cache_half)
         super().__init__(_create("exn_trainer_create", profile, profile._live, c.byref(options)), profile)
         self.profile = profile
 

@@ -62,7 +62,8 @@ class ExitInfo(Structure):
 
 class TrainerOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("time_budget_s", c_double), ("memory_budget_bytes", c_size_t),
-                ("cache_path", c_char_p), ("costs", c_char_p), ("seed", c_uint64), ("target", c_int)]
+                ("cache_path", c_char_p), ("costs", c_char_p), ("seed", c_uint64), ("target", c_int),
+                ("progress_path", c_char_p), ("cache_limit_bytes", c_size_t), ("cache_half", c_bool)]
 
 
 class Progress(Structure):

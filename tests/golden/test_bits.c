@@ -110,8 +110,10 @@ START_TEST(bits) {
     for (size_t i = 0; i < count; i++) {
         if (!sets[i]->fused || strcmp(sets[i]->name, "template") == 0) continue;
         for (size_t threads = 1; threads <= 4; threads++) {
-            /* More threads than processors make learning slow, and which set they share the work of is all the same. */
-            const bool learns = threads <= 2 || strcmp(sets[i]->name, "scalar_fma") == 0;
+            /* More threads than processors wait long for each other when they learn; which set they share the work of, and which
+             * head, is all the same. */
+            const bool learns = threads <= 2, little = strcmp(sets[i]->name, "scalar_fma") == 0;
+            const size_t asked = learns ? 3 : little ? 2 : 1;
             exn_context *ctx;
             exn_kernel_set kernels;
             const exn_context_options options = {
@@ -119,9 +121,9 @@ START_TEST(bits) {
             ck_assert_int_eq(exn_context_create(&ctx, &options), EXN_OK);
             if (exn_kernels_for_context(&kernels, ctx) == EXN_OK) {
                 const golden all[] = {{"inference", inferred(ctx, threads)},
-                                      {"profile_pooled", learns ? personalised(ctx, EXN_HEAD_POOLED) : 0},
-                                      {"profile_conv", learns ? personalised(ctx, EXN_HEAD_CONV) : 0}};
-                for (size_t j = 0; j < (learns ? sizeof all / sizeof *all : 1); j++) {
+                                      {"profile_pooled", asked > 1 ? personalised(ctx, EXN_HEAD_POOLED) : 0},
+                                      {"profile_conv", asked > 2 ? personalised(ctx, EXN_HEAD_CONV) : 0}};
+                for (size_t j = 0; j < asked; j++) {
                     if (getenv("EXN_GOLDEN_PRINT"))
                         printf("%s %016llx\n", all[j].name, (unsigned long long)all[j].hash);
                     else
