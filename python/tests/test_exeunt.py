@@ -49,6 +49,11 @@ def test_structures_are_the_headers(name, structure):
     assert [field for field, _ in structure._fields_] == names
 
 
+def test_kinds_are_the_headers():
+    kinds = {name.lower(): int(number) for name, number in re.findall(r"EXN_HEAD_(\w+) = (\d)", HEADER)}
+    assert kinds.pop("classifier") == 4 and kinds == exeunt.HEADS
+
+
 def test_model(network):
     assert (network.channels, network.height, network.width, network.classes) == (1, 28, 28, 10)
     assert network.macs > 1e7 and network.taps > 3

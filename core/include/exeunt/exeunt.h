@@ -294,9 +294,9 @@ EXN_API void exn_pretrainer_destroy(exn_pretrainer *pretrainer);
 typedef enum exn_export_form {
     EXN_EXPORT_EXITS = 0, /* logits of every exit: outputs "exit_0" and so on, float32 (batch, classes) */
     EXN_EXPORT_CUT = 1,   /* one exit alone: output "logits"; nothing behind it is in the file */
-    EXN_EXPORT_LEAVE =
-        2 /* leaves as a runner does, through `If`: outputs "scores" (1, classes), whose softmax is the confidence,
-                             and "exit", int64 without dimensions */
+    /* Leaves as a runner does, through `If`: outputs "scores" (1, classes), whose softmax is the confidence, and "exit", int64
+     * without dimensions. */
+    EXN_EXPORT_LEAVE = 2
 } exn_export_form;
 
 typedef struct exn_export_options {
