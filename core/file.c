@@ -125,3 +125,29 @@ void exn_hash_text(char text[EXN_HASH_TEXT_BYTES], const void *bytes, size_t cou
 uint64_t exn_hash64(const void *bytes, size_t count, uint64_t seed) {
     return XXH3_64bits_withSeed(bytes, count, seed);
 }
+
+/* ---- offsets ---- */
+
+size_t exn_read_at(int file, void *bytes, size_t count, size_t offset) {
+    size_t done = 0;
+    while (done < count) {
+        const ssize_t n = pread(file, (char *)bytes + done, count - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return SIZE_MAX;
+        if (n == 0) break;
+        done += (size_t)n;
+    }
+    return done;
+}
+
+bool exn_write_at(int file, const void *bytes, size_t count, size_t offset) {
+    size_t done = 0;
+    while (done < count) {
+        const ssize_t n = pwrite(file, (const char *)bytes + done, count - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n == 0) errno = ENOSPC;
+        if (n <= 0) return false;
+        done += (size_t)n;
+    }
+    return true;
+}

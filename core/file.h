@@ -30,6 +30,14 @@ exn_status exn_writer_commit(exn_writer *writer);
 /* Discards and frees; NULL is legal. */
 void exn_writer_discard(exn_writer *writer);
 
+/* All of it at once. */
+exn_status exn_file_replace(exn_context *ctx, const char *path, const void *bytes, size_t count);
+
+/* At an offset of an open file, over interruptions. Read: bytes before the file's end, SIZE_MAX on an error; write: whether all
+ * were taken. errno says why not. */
+size_t exn_read_at(int file, void *bytes, size_t count, size_t offset);
+bool exn_write_at(int file, const void *bytes, size_t count, size_t offset);
+
 /* A lock that another process or handle cannot take at the same time: EXN_E_BUSY. The lock file stays beside `path`
  * as "PATH.lock"; the operating system drops the lock when the process dies. */
 typedef struct exn_lock exn_lock;

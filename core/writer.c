@@ -171,3 +171,12 @@ void exn_writer_discard(exn_writer *writer) {
     exn_free(ctx, writer->path);
     exn_free(ctx, writer);
 }
+
+exn_status exn_file_replace(exn_context *ctx, const char *path, const void *bytes, size_t count) {
+    exn_writer *writer;
+    EXN_TRY(exn_writer_open(&writer, ctx, path));
+    const exn_status status = exn_writer_append(writer, bytes, count);
+    if (status == EXN_OK) return exn_writer_commit(writer);
+    exn_writer_discard(writer);
+    return status;
+}

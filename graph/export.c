@@ -201,17 +201,6 @@ void exn_export_ports(exn_message *graph, const char *name, const exn_export_por
     for (size_t i = 0; i < count; i++) put_port(graph, onnx_GraphProto_output_tag, &ports[i]);
 }
 
-static exn_status write_file(const exn_message *model, const char *path) {
-    exn_writer *writer;
-    EXN_TRY(exn_writer_open(&writer, model->ctx, path));
-    const exn_status status = exn_writer_append(writer, model->bytes, model->size);
-    if (status != EXN_OK) {
-        exn_writer_discard(writer);
-        return status;
-    }
-    return exn_writer_commit(writer);
-}
-
 static void put_model(exn_message *model, exn_export *e, const char *const metadata[], size_t pairs) {
     exn_message opset = {.ctx = e->ctx};
     exn_message_int(model, onnx_ModelProto_ir_version_tag, IR_VERSION);
@@ -241,7 +230,7 @@ exn_status exn_export_save(exn_export *e, const exn_export_port ports[], size_t 
     exn_status status = model.status;
     if (status == EXN_OK && model.size > FILE_MAX)
         status = exn_fail(e->ctx, EXN_E_UNSUPPORTED, "%s: %zu bytes, more than one ONNX file holds", path, model.size);
-    if (status == EXN_OK) status = write_file(&model, path);
+    if (status == EXN_OK) status = exn_file_replace(e->ctx, path, model.bytes, model.size);
     exn_message_free(&model);
     return status;
 }

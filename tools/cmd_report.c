@@ -15,17 +15,9 @@ static exn_status open_plan(exn_engine *out, exn_tool *tool, const exn_profile *
 
 static exn_status write_page(exn_text *page, const char *path) {
     char *text;
-    exn_writer *writer;
     exn_context *ctx = page->ctx;
     EXN_TRY(exn_text_take(&text, page));
-    exn_status status = exn_writer_open(&writer, ctx, path);
-    if (status == EXN_OK) {
-        status = exn_writer_append(writer, text, strlen(text));
-        if (status == EXN_OK)
-            status = exn_writer_commit(writer);
-        else
-            exn_writer_discard(writer);
-    }
+    const exn_status status = exn_file_replace(ctx, path, text, strlen(text));
     exn_free(ctx, text);
     return status;
 }

@@ -221,31 +221,6 @@ static exn_status io_error(const exn_cache *cache, const char *what) {
     return exn_fail(cache->ctx, EXN_E_IO, "%s: cannot %s: %s", cache->path, what, strerror(errno));
 }
 
-/* Number of bytes read before the end of the file; SIZE_MAX on an error. */
-static size_t read_at(int file, void *bytes, size_t count, size_t offset) {
-    size_t done = 0;
-    while (done < count) {
-        const ssize_t n = pread(file, (char *)bytes + done, count - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return SIZE_MAX;
-        if (n == 0) break;
-        done += (size_t)n;
-    }
-    return done;
-}
-
-static bool write_at(int file, const void *bytes, size_t count, size_t offset) {
-    size_t done = 0;
-    while (done < count) {
-        const ssize_t n = pwrite(file, (const char *)bytes + done, count - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR) continue;
-        if (n == 0) errno = ENOSPC;
-        if (n <= 0) return false;
-        done += (size_t)n;
-    }
-    return true;
-}
-
 static size_t record_offset(const exn_cache *cache, size_t place) {
     return sizeof(header) + place * exn_cache_record_bytes(cache->record_floats, cache->half);
 }
@@ -277,8 +252,8 @@ static bool all_finite(const exn_cache *cache) {
 static exn_status load_record(bool *end, exn_cache *cache) {
     record_head head;
     const size_t offset = record_offset(cache, cache->places), bytes = record_bytes(cache);
-    const size_t got = read_at(cache->file, &head, sizeof head, offset);
-    const size_t more = got == sizeof head ? read_at(cache->file, cache->raw, bytes, offset + sizeof head) : 0;
+    const size_t got = exn_read_at(cache->file, &head, sizeof head, offset);
+    const size_t more = got == sizeof head ? exn_read_at(cache->file, cache->raw, bytes, offset + sizeof head) : 0;
     /* What cannot be read now may be whole: nothing is cut. */
     if (got == SIZE_MAX || more == SIZE_MAX) return io_error(cache, "read");
     *end = got != sizeof head || more != bytes;
@@ -309,12 +284,13 @@ static exn_status open_file(exn_cache *cache, const char *key) {
     if (cache->file < 0) return io_error(cache, "open");
     const header wanted = make_header(key, cache->record_floats, cache->half);
     header found;
-    const size_t n = read_at(cache->file, &found, sizeof found, 0);
+    const size_t n = exn_read_at(cache->file, &found, sizeof found, 0);
     if (n == SIZE_MAX) return io_error(cache, "read");
     if (n > 0 && (n < sizeof found.magic || found.magic != MAGIC))
         return exn_fail(cache->ctx, EXN_E_FORMAT, "%s: exists and is no feature cache", cache->path);
     if (n == sizeof found && !memcmp(&found, &wanted, sizeof found)) return load_records(cache);
-    if (ftruncate(cache->file, 0) || !write_at(cache->file, &wanted, sizeof wanted, 0)) return io_error(cache, "write");
+    if (ftruncate(cache->file, 0) || !exn_write_at(cache->file, &wanted, sizeof wanted, 0))
+        return io_error(cache, "write");
     return EXN_OK;
 }
 
@@ -367,8 +343,8 @@ static exn_status append_memory(exn_cache *cache, size_t place) {
 static exn_status append_file(exn_cache *cache, size_t place, const exn_content *content) {
     const size_t offset = record_offset(cache, place);
     const record_head head = {*content, record_checksum(cache, content)};
-    if (!write_at(cache->file, &head, sizeof head, offset) ||
-        !write_at(cache->file, cache->raw, record_bytes(cache), offset + sizeof head))
+    if (!exn_write_at(cache->file, &head, sizeof head, offset) ||
+        !exn_write_at(cache->file, cache->raw, record_bytes(cache), offset + sizeof head))
         return io_error(cache, "append");
     return EXN_OK;
 }
@@ -390,7 +366,7 @@ static exn_status read_file(float *out, const exn_cache *cache, size_t offset, s
     uint8_t raw[PIECE * sizeof(float)];
     for (size_t done = 0; done < count; done += PIECE) {
         const size_t piece = count - done < PIECE ? count - done : PIECE, bytes = value_bytes(piece, cache->half);
-        const size_t n = read_at(cache->file, raw, bytes, offset + value_bytes(done, cache->half));
+        const size_t n = exn_read_at(cache->file, raw, bytes, offset + value_bytes(done, cache->half));
         if (n == SIZE_MAX) return io_error(cache, "read");
         if (n != bytes) return exn_fail(cache->ctx, EXN_E_IO, "%s: became shorter while in use", cache->path);
         unpack(out + done, raw, piece, cache->half);

@@ -47,30 +47,6 @@ static exn_status io_error(const exn_journal *j, const char *path, const char *w
 
 /* ---- bytes ---- */
 
-/* Number of bytes read before the end of the file; SIZE_MAX on an error. */
-static size_t read_at(int file, void *bytes, size_t count, size_t offset) {
-    size_t done = 0;
-    while (done < count) {
-        const ssize_t n = pread(file, (char *)bytes + done, count - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return SIZE_MAX;
-        if (n == 0) break;
-        done += (size_t)n;
-    }
-    return done;
-}
-
-static bool write_at(int file, const void *bytes, size_t count, size_t offset) {
-    size_t done = 0;
-    while (done < count) {
-        const ssize_t n = pwrite(file, (const char *)bytes + done, count - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        done += (size_t)n;
-    }
-    return true;
-}
-
 /* Over the key, too: a state of another run is not taken for one of this. */
 static uint64_t checksum(const exn_journal *j, const part_head *head, const void *bytes) {
     const uint64_t of_key = exn_hash64(j->key, sizeof j->key, MAGIC);
@@ -83,11 +59,11 @@ static exn_status read_part(part_head *head, uint8_t **bytes, const exn_journal 
     struct stat info;
     *bytes = NULL;
     if (fstat(file, &info) || (uint64_t)info.st_size < offset + sizeof *head) return EXN_OK;
-    if (read_at(file, head, sizeof *head, offset) != sizeof *head) return EXN_OK;
+    if (exn_read_at(file, head, sizeof *head, offset) != sizeof *head) return EXN_OK;
     if (head->bytes > (uint64_t)info.st_size - offset - sizeof *head) return EXN_OK;
     uint8_t *read = exn_malloc(j->ctx, (size_t)head->bytes + 1, 1);
     if (!read) return EXN_E_NOMEM;
-    if (read_at(file, read, (size_t)head->bytes, offset + sizeof *head) == head->bytes &&
+    if (exn_read_at(file, read, (size_t)head->bytes, offset + sizeof *head) == head->bytes &&
         head->checksum == checksum(j, head, read))
         *bytes = read;
     else
@@ -98,8 +74,8 @@ static exn_status read_part(part_head *head, uint8_t **bytes, const exn_journal 
 static bool write_part(const exn_journal *j, int file, size_t offset, size_t part, const exn_archive *state) {
     part_head head = {.part = part, .order = j->order, .bytes = state->size};
     head.checksum = checksum(j, &head, state->to);
-    return write_at(file, &head, sizeof head, offset) && write_at(file, state->to, state->size, offset + sizeof head) &&
-           !fdatasync(file);
+    return exn_write_at(file, &head, sizeof head, offset) &&
+           exn_write_at(file, state->to, state->size, offset + sizeof head) && !fdatasync(file);
 }
 
 /* ---- opening ---- */
@@ -125,13 +101,14 @@ static exn_status open_file(exn_journal *j) {
     if (j->file < 0) return io_error(j, j->path, "open");
     if (flock(j->file, LOCK_EX | LOCK_NB))
         return exn_fail(j->ctx, EXN_E_BUSY, "%s: in use by another process", j->path);
-    const size_t n = read_at(j->file, &found, sizeof found, 0);
+    const size_t n = exn_read_at(j->file, &found, sizeof found, 0);
     if (n == SIZE_MAX) return io_error(j, j->path, "read");
     if (n > 0 && (n < sizeof found.magic || found.magic != MAGIC))
         return exn_fail(j->ctx, EXN_E_FORMAT, "%s: exists and keeps no progress", j->path);
     j->end = sizeof wanted;
     if (n == sizeof found && !memcmp(&found, &wanted, sizeof found)) return load(j);
-    if (ftruncate(j->file, 0) || !write_at(j->file, &wanted, sizeof wanted, 0)) return io_error(j, j->path, "write");
+    if (ftruncate(j->file, 0) || !exn_write_at(j->file, &wanted, sizeof wanted, 0))
+        return io_error(j, j->path, "write");
     return EXN_OK;
 }
 
@@ -171,7 +148,7 @@ exn_status exn_journal_remove(exn_context *ctx, const char *path) {
     const int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) return EXN_OK;
     const bool busy = flock(file, LOCK_EX | LOCK_NB) != 0;
-    const bool ours = read_at(file, &magic, sizeof magic, 0) == 0 || magic == MAGIC;
+    const bool ours = exn_read_at(file, &magic, sizeof magic, 0) == 0 || magic == MAGIC;
     if (!busy && ours) {
         unlink(path);
         for (size_t s = 0; s < 2; s++) {

@@ -160,17 +160,9 @@ static void make_key(char key[KEY_BYTES], const exn_runner *runner) {
 
 static exn_status save(const exn_runner *runner, const char *path) {
     char key[KEY_BYTES], *text;
-    exn_writer *writer;
     make_key(key, runner);
     if (!exn_bypass_write(&text, &runner->bypass, key)) return EXN_E_NOMEM;
-    exn_status status = exn_writer_open(&writer, runner->ctx, path);
-    if (status == EXN_OK) {
-        status = exn_writer_append(writer, text, strlen(text));
-        if (status == EXN_OK)
-            status = exn_writer_commit(writer);
-        else
-            exn_writer_discard(writer);
-    }
+    const exn_status status = exn_file_replace(runner->ctx, path, text, strlen(text));
     free(text);
     return status;
 }
