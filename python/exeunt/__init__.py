@@ -21,7 +21,7 @@ from typing import Callable, Iterable, Optional, Sequence, Union
 
 import numpy as np
 
-from . import _library as c
+from . import _native as c
 
 __all__ = ["Answer", "Error", "Exit", "Model", "Profile", "Progress", "Runner", "Trainer", "personalise", "version"]
 HEADS = {"auto": 0, "linear": 1, "pooled": 2, "conv": 3, "conv2": 5, "wide": 6}
@@ -33,14 +33,14 @@ Path = Union[str, os.PathLike]
 
 def version() -> str:
     """Of the C library that is loaded."""
-    return c.library.exn_version().decode()
+    return c.lib.exn_version().decode()
 
 
 class Error(Exception):
     """What the library refused, in its own words; `status` is an exn_status (negative)."""
 
     def __init__(self, status: int, message: str):
-        super().__init__(message or c.library.exn_status_name(status).decode())
+        super().__init__(message or c.lib.exn_status_name(status).decode())
         self.status = status
 
 
@@ -56,7 +56,7 @@ class _Handle:
     def close(self) -> None:
         """Frees the C object now; it cannot be used afterwards."""
         if getattr(self, "_pointer", None):
-            getattr(c.library, self._destroy)(self._pointer)
+            getattr(c.lib, self._destroy)(self._pointer)
             self._pointer = None
             self._parent = None
 
@@ -77,7 +77,7 @@ class _Handle:
 
     def _check(self, status: int) -> int:
         if status < 0:
-            raise Error(status, c.library.exn_context_error(self._context._live).decode())
+            raise Error(status, c.lib.exn_context_error(self._context._live).decode())
         return status
 
 
@@ -87,7 +87,7 @@ class _Context(_Handle):
     def __init__(self, threads: int, isa: Optional[str]):
         pointer = c.c_void_p()
         options = c.ContextOptions(threads=threads, cpu=isa.encode() if isa else None)
-        status = c.library.exn_context_create(c.byref(pointer), c.byref(options))
+        status = c.lib.exn_context_create(c.byref(pointer), c.byref(options))
         if status != c.OK:
             raise Error(status, "")
         super().__init__(pointer, None)
@@ -95,7 +95,7 @@ class _Context(_Handle):
 
 def _create(function: str, owner: _Handle, *arguments) -> c.c_void_p:
     pointer = c.c_void_p()
-    owner._check(getattr(c.library, function)(c.byref(pointer), *arguments))
+    owner._check(getattr(c.lib, function)(c.byref(pointer), *arguments))
     return pointer
 
 
@@ -127,7 +127,7 @@ class Model(_Handle):
         super().__init__(_create("exn_model_open", context, context._live, os.fsencode(path), c.byref(options)), context,
                          context)
         info = c.ModelInfo()
-        self._check(c.library.exn_model_get_info(c.byref(info), self._live))
+        self._check(c.lib.exn_model_get_info(c.byref(info), self._live))
         self.path = path
         for name, _ in info._fields_[1:]:
             setattr(self, name, getattr(info, name))
@@ -186,39 +186,39 @@ class Profile(_Handle):
         """model None: the network that the profile names, opened with these options of Model."""
         if model is None:
             context, text = _Context(1, None), c.ctypes.create_string_buffer(4096)
-            context._check(c.library.exn_profile_model_path(text, len(text), context._live, os.fsencode(path)))
+            context._check(c.lib.exn_profile_model_path(text, len(text), context._live, os.fsencode(path)))
             model = Model(os.fsdecode(text.value), **options)
         return cls(_create("exn_profile_open", model, model._live, os.fsencode(path), None), model)
 
     def save(self, path: Path) -> None:
         """Replaces the file atomically."""
-        self._check(c.library.exn_profile_save(self._live, os.fsencode(path)))
+        self._check(c.lib.exn_profile_save(self._live, os.fsencode(path)))
 
     def export(self, path: Path, *, exit: Optional[int] = None, leave: bool = False, target: Optional[str] = None,
                batch: int = 1) -> None:
         """Writes ONNX: all exits as outputs, or cut at one, or leaving through If (leave)."""
         options = c.ExportOptions(form=2 if leave else 0 if exit is None else 1, exit=exit or 0, target=TARGETS[target],
                                   batch=batch)
-        self._check(c.library.exn_profile_export(self._live, os.fsencode(path), c.byref(options)))
+        self._check(c.lib.exn_profile_export(self._live, os.fsencode(path), c.byref(options)))
 
     def add_classes(self, names: Sequence[str]) -> None:
         """Classes that the network does not know; samples of them teach the exits."""
         words, count = c.texts(names)
-        self._check(c.library.exn_profile_add_classes(self._live, words, count))
+        self._check(c.lib.exn_profile_add_classes(self._live, words, count))
 
     @property
     def classes(self) -> list[str]:
-        count = c.library.exn_profile_class_count(self._live)
-        return [c.library.exn_profile_class_name(self._live, i).decode() for i in range(count)]
+        count = c.lib.exn_profile_class_count(self._live)
+        return [c.lib.exn_profile_class_name(self._live, i).decode() for i in range(count)]
 
     @property
     def exits(self) -> list[Exit]:
         """In order of depth; the last is the network's own classifier."""
         kinds = {number: name for name, number in HEADS.items()} | {4: "classifier"}
         out = []
-        for i in range(c.library.exn_profile_exit_count(self._live)):
+        for i in range(c.lib.exn_profile_exit_count(self._live)):
             info = c.ExitInfo()
-            self._check(c.library.exn_profile_get_exit(c.byref(info), self._live, i))
+            self._check(c.lib.exn_profile_get_exit(c.byref(info), self._live, i))
             out.append(Exit(info.tap.decode(), kinds[info.kind], info.macs_fraction, info.cost_ms, info.temperature,
                             info.threshold, info.enabled, info.trained, info.accuracy))
         return out
@@ -261,10 +261,10 @@ class Trainer(_Handle):
         label = c.UNLABELLED if label is None else int(label)
         if sample.dtype == np.uint8:
             image = _image(sample)
-            self._check(c.library.exn_trainer_add(self._live, c.byref(image), label))
+            self._check(c.lib.exn_trainer_add(self._live, c.byref(image), label))
         elif sample.dtype == np.float32:
             tensor = self.profile.model._tensor(sample)
-            self._check(c.library.exn_trainer_add_tensor(self._live, tensor.ctypes.data, label))
+            self._check(c.lib.exn_trainer_add_tensor(self._live, tensor.ctypes.data, label))
         else:
             raise TypeError(f"samples are uint8 pictures or float32 inputs, not {sample.dtype}")
 
@@ -282,7 +282,7 @@ class Trainer(_Handle):
                 raised.append(error)
                 return False
 
-        status = c.library.exn_trainer_run(self._live, c.PROGRESS(told), None)
+        status = c.lib.exn_trainer_run(self._live, c.PROGRESS(told), None)
         if raised:
             raise raised[0]
         return self._check(status) != c.PAUSED
@@ -317,7 +317,7 @@ class Runner(_Handle):
 
     def _check(self, status: int) -> int:
         if status < 0:
-            raise Error(status, c.library.exn_runner_error(self._live).decode())
+            raise Error(status, c.lib.exn_runner_error(self._live).decode())
         return status
 
     def classify(self, sample: np.ndarray) -> Answer:
@@ -325,10 +325,10 @@ class Runner(_Handle):
         answer = c.Answer()
         if sample.dtype == np.uint8:
             image = _image(sample)
-            self._check(c.library.exn_runner_classify(self._live, c.byref(image), c.byref(answer)))
+            self._check(c.lib.exn_runner_classify(self._live, c.byref(image), c.byref(answer)))
         elif sample.dtype == np.float32:
             tensor = self.profile.model._tensor(sample)
-            self._check(c.library.exn_runner_classify_tensor(self._live, tensor.ctypes.data, c.byref(answer)))
+            self._check(c.lib.exn_runner_classify_tensor(self._live, tensor.ctypes.data, c.byref(answer)))
         else:
             raise TypeError(f"samples are uint8 pictures or float32 inputs, not {sample.dtype}")
         return Answer(answer.label, self._names[answer.label], answer.confidence, answer.exit, answer.infer_ms)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import exeunt
-from exeunt import _library
+from exeunt import _native
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NETWORK = ROOT / "examples/demo/fashion_cnn.onnx"
@@ -36,11 +36,11 @@ def me(network):
 
 
 @pytest.mark.parametrize("name, structure", [
-    ("exn_image", _library.Image), ("exn_model_options", _library.ModelOptions), ("exn_model_info", _library.ModelInfo),
-    ("exn_preprocess", _library.Preprocess), ("exn_profile_options", _library.ProfileOptions),
-    ("exn_exit_info", _library.ExitInfo), ("exn_trainer_options", _library.TrainerOptions),
-    ("exn_progress", _library.Progress), ("exn_export_options", _library.ExportOptions),
-    ("exn_runner_options", _library.RunnerOptions), ("exn_answer", _library.Answer)])
+    ("exn_image", _native.Image), ("exn_model_options", _native.ModelOptions), ("exn_model_info", _native.ModelInfo),
+    ("exn_preprocess", _native.Preprocess), ("exn_profile_options", _native.ProfileOptions),
+    ("exn_exit_info", _native.ExitInfo), ("exn_trainer_options", _native.TrainerOptions),
+    ("exn_progress", _native.Progress), ("exn_export_options", _native.ExportOptions),
+    ("exn_runner_options", _native.RunnerOptions), ("exn_answer", _native.Answer)])
 def test_structures_are_the_headers(name, structure):
     body = re.search(rf"typedef struct {name} \{{(.*?)\}} {name};", HEADER, re.S)[1]
     fields = re.sub(r"/\*.*?\*/", "", body, flags=re.S)

@@ -126,14 +126,14 @@ def _load() -> ctypes.CDLL:
     path = os.environ.get("EXN_LIBRARY") or (str(beside) if beside.exists() else ctypes.util.find_library("exeunt"))
     if path is None:
         raise ImportError("libexeunt.so was not found: install exeunt, or set EXN_LIBRARY to its path")
-    library = ctypes.CDLL(path)
+    loaded = ctypes.CDLL(path)
     for name, (result, arguments) in FUNCTIONS.items():
-        function = getattr(library, name)
+        function = getattr(loaded, name)
         function.restype, function.argtypes = result, arguments
-    return library
+    return loaded
 
 
-library = _load()
+lib = _load()
 
 
 def texts(words):
