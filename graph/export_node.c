@@ -342,74 +342,50 @@ static void put_pad(exn_export *e, const exn_node *node) {
 
 /* ---- the rest ---- */
 
-/* Operators that ONNX knows under the same name, with at most an axis. */
-static void put_plain(exn_export *e, const exn_node *node, bool axis) {
-    exn_message attributes = {.ctx = e->ctx};
+/* Operators that ONNX knows under the same name, with at most an axis or an epsilon. */
+static void put_named(exn_export *e, const exn_node *node, exn_message *attributes) {
     const char *inputs[5];
     for (size_t i = 0; i < node->input_count && i < 5; i++) inputs[i] = input(e, node, i);
-    if (axis) exn_attribute_int(&attributes, "axis", node->attrs.axis);
-    if (node->op == EXN_OP_BatchNormalization) exn_attribute_float(&attributes, "epsilon", node->attrs.epsilon);
-    put_activated(e, node, exn_op_name(node->op), inputs, node->input_count, &attributes);
+    put_activated(e, node, exn_op_name(node->op), inputs, node->input_count, attributes);
 }
 
+static void put_plain(exn_export *e, const exn_node *node) {
+    put_named(e, node, NULL);
+}
+
+static void put_along_axis(exn_export *e, const exn_node *node) {
+    exn_message attributes = {.ctx = e->ctx};
+    exn_attribute_int(&attributes, "axis", node->attrs.axis);
+    put_named(e, node, &attributes);
+}
+
+static void put_batch_norm(exn_export *e, const exn_node *node) {
+    exn_message attributes = {.ctx = e->ctx};
+    exn_attribute_float(&attributes, "epsilon", node->attrs.epsilon);
+    put_named(e, node, &attributes);
+}
+
+/* Its function is what it carries. */
+static void put_unary(exn_export *e, const exn_node *node) {
+    put_activation(e, &node->attrs, input(e, node, 0), output(e, node));
+}
+
+typedef void put_fn(exn_export *e, const exn_node *node);
+
+static put_fn *const put_of[EXN_OP_COUNT] = {
+    [EXN_OP_Conv] = put_conv,         [EXN_OP_Gemm] = put_gemm,           [EXN_OP_BatchNormalization] = put_batch_norm,
+    [EXN_OP_Relu] = put_unary,        [EXN_OP_Clip] = put_unary,          [EXN_OP_LeakyRelu] = put_unary,
+    [EXN_OP_Sigmoid] = put_unary,     [EXN_OP_HardSigmoid] = put_unary,   [EXN_OP_HardSwish] = put_unary,
+    [EXN_OP_Swish] = put_unary,       [EXN_OP_Tanh] = put_unary,          [EXN_OP_Exp] = put_unary,
+    [EXN_OP_Log] = put_unary,         [EXN_OP_Softmax] = put_along_axis,  [EXN_OP_LogSoftmax] = put_along_axis,
+    [EXN_OP_MaxPool] = put_pool,      [EXN_OP_AveragePool] = put_pool,    [EXN_OP_ReduceMean] = put_mean,
+    [EXN_OP_Flatten] = put_view,      [EXN_OP_Reshape] = put_view,        [EXN_OP_Squeeze] = put_view,
+    [EXN_OP_Unsqueeze] = put_view,    [EXN_OP_Transpose] = put_transpose, [EXN_OP_Concat] = put_concat,
+    [EXN_OP_Split] = put_split,       [EXN_OP_Slice] = put_slice,         [EXN_OP_Pad] = put_pad,
+    [EXN_OP_Identity] = put_view,     [EXN_OP_Dropout] = put_view,        [EXN_OP_Cast] = put_view,
+    [EXN_OP_Gather] = put_along_axis,
+};
+
 void exn_export_node(exn_export *e, const exn_node *node) {
-    switch (node->op) {
-    case EXN_OP_Conv:
-        put_conv(e, node);
-        return;
-    case EXN_OP_Gemm:
-        put_gemm(e, node);
-        return;
-    case EXN_OP_Relu:
-    case EXN_OP_Clip:
-    case EXN_OP_LeakyRelu:
-    case EXN_OP_Sigmoid:
-    case EXN_OP_HardSigmoid:
-    case EXN_OP_HardSwish:
-    case EXN_OP_Swish:
-    case EXN_OP_Tanh:
-    case EXN_OP_Exp:
-    case EXN_OP_Log:
-        put_activation(e, &node->attrs, input(e, node, 0), output(e, node));
-        return;
-    case EXN_OP_MaxPool:
-    case EXN_OP_AveragePool:
-        put_pool(e, node);
-        return;
-    case EXN_OP_ReduceMean:
-        put_mean(e, node);
-        return;
-    case EXN_OP_Flatten:
-    case EXN_OP_Reshape:
-    case EXN_OP_Squeeze:
-    case EXN_OP_Unsqueeze:
-    case EXN_OP_Identity:
-    case EXN_OP_Dropout:
-    case EXN_OP_Cast:
-        put_view(e, node);
-        return;
-    case EXN_OP_Transpose:
-        put_transpose(e, node);
-        return;
-    case EXN_OP_Concat:
-        put_concat(e, node);
-        return;
-    case EXN_OP_Split:
-        put_split(e, node);
-        return;
-    case EXN_OP_Slice:
-        put_slice(e, node);
-        return;
-    case EXN_OP_Pad:
-        put_pad(e, node);
-        return;
-    case EXN_OP_Softmax:
-    case EXN_OP_LogSoftmax:
-    case EXN_OP_Gather:
-        put_plain(e, node, true);
-        return;
-    default:
-        put_plain(e, node, false);
-        return;
-    }
+    (put_of[node->op] ? put_of[node->op] : put_plain)(e, node);
 }

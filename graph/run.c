@@ -216,8 +216,9 @@ static bool time_link(void *argument, size_t link) {
 static bool time_and_finish(void *argument, size_t link) {
     exn_job *job = argument;
     time_link(job, link);
-    if (job->links[link].last) finish_outputs(job, job->links[link].step);
-    job->started = job->links[link].last ? exn_now() : job->started;
+    if (!job->links[link].last) return true;
+    finish_outputs(job, job->links[link].step);
+    job->started = exn_now(); /* handing out is nobody's step */
     return true;
 }
 

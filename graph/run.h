@@ -29,10 +29,10 @@ float *exn_exec_input(exn_exec *exec);
 void exn_exec_set_nchw(exn_exec *exec, const float *nchw);
 /* Runs to the end. sinks[i]: where output i is copied in memory order, or NULL. Allocates nothing. */
 void exn_exec_run(exn_exec *exec, float *const sinks[]);
-/* Makes room for scores that are carried from exit to exit: needed once before runs whose rules carry. */
-exn_status exn_exec_keep_scores(exn_exec *exec);
 /* The same; seconds[step] becomes what the step took where that is less. */
 void exn_exec_run_timed(exn_exec *exec, float *const sinks[], double seconds[]);
+/* Makes room for scores that are carried from exit to exit: needed once before runs whose rules carry. */
+exn_status exn_exec_keep_scores(exn_exec *exec);
 /* Runs until every sample of the batch has left; outputs are exits, rules has one entry each. Later segments are not
  * computed. leaves has one entry a sample. sinks may be NULL; those of exits not reached are untouched. */
 void exn_exec_run_exits(exn_exec *exec, const exn_exit_rule rules[], float *const sinks[], exn_leave leaves[]);
