@@ -199,12 +199,6 @@ exn_status exn_span_end(exn_span *s) {
     return EXN_OK;
 }
 
-exn_status exn_span_fit(exn_span *s, double pull, bool centred, size_t steps) {
-    exn_span_begin(s, pull, centred, steps);
-    exn_span_advance(s, steps);
-    return exn_span_end(s);
-}
-
 void exn_span_exchange(exn_span *s, exn_archive *archive) {
     exn_archive_count(archive, &s->left, s->left);
     exn_archive_floats(archive, s->table[MOVED], s->count * s->columns);

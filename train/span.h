@@ -29,11 +29,10 @@ float *exn_span_target(exn_span *span, size_t block, size_t sample);
 /* 0: this block does not learn from the sample. The weights of a block that learns add up to 1. */
 void exn_span_weigh(exn_span *span, size_t block, size_t sample, float weight);
 
-/* All blocks from zero, `steps` steps. pull > 0. EXN_E_INVALID if the result is not finite. */
-exn_status exn_span_fit(exn_span *span, double pull, bool centred, size_t steps);
-/* The same in pieces: begin, advance by so many steps until none is left, end. */
+/* All blocks from zero, `steps` steps in pieces: begin, advance by so many until none is left (false), end. pull > 0.
+ * EXN_E_INVALID if the result is not finite. */
 void exn_span_begin(exn_span *span, double pull, bool centred, size_t steps);
-bool exn_span_advance(exn_span *span, size_t steps); /* false: none is left */
+bool exn_span_advance(exn_span *span, size_t steps);
 exn_status exn_span_end(exn_span *span);
 /* Where a fit stands that was begun: written, or read into one that was begun alike. */
 void exn_span_exchange(exn_span *span, exn_archive *archive);
