@@ -66,6 +66,13 @@ void exn_archive_flag(exn_archive *a, bool *value) {
     if (a->reading) *value = number != 0;
 }
 
+void exn_archive_sample(exn_archive *a, const exn_content *content, int64_t label) {
+    exn_content copy = *content;
+    uint64_t number = (uint64_t)label;
+    exchange(a, copy.bytes, sizeof copy.bytes);
+    exn_archive_u64(a, &number);
+}
+
 void exn_archive_reals(exn_archive *a, double *values, size_t count) {
     exchange(a, values, count * sizeof *values);
 }

@@ -6,6 +6,7 @@
 
 #include "core/context.h"
 #include "graph/head.h"
+#include "train/cache.h"
 
 typedef struct exn_archive {
     exn_context *ctx;
@@ -26,6 +27,8 @@ exn_status exn_archive_end(exn_archive *archive);
 void exn_archive_count(exn_archive *archive, size_t *value, size_t most);
 void exn_archive_flag(exn_archive *archive, bool *value);
 void exn_archive_u64(exn_archive *archive, uint64_t *value);
+/* Of an archive that is written to be hashed: what names a sample. */
+void exn_archive_sample(exn_archive *archive, const exn_content *content, int64_t label);
 /* May be NaN. */
 void exn_archive_reals(exn_archive *archive, double *values, size_t count);
 void exn_archive_floats(exn_archive *archive, float *values, size_t count);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What a run has finished and where it stands, on disk, so that a kill costs seconds.
  *
- * PATH holds finished parts of the work, appended one after the other and synced: header as in a feature cache, then
- * {part u64, bytes u64, checksum u64, state}. PATH.0 and PATH.1 hold, in turn, the state of the part under way, so that a kill
+ * PATH holds finished parts of the work, appended one after the other and synced:
+ *     header  magic u64, key text[32]
+ *     part    number u64, order u64, bytes u64, checksum u64 of key, these and state; state
+ * PATH.0 and PATH.1 hold, in turn, the state of the part under way, without a header; the larger order is the newer. A kill
  * while one is written leaves the other. A tail that is short or fails its checksum is dropped when the file is opened; what
- * belongs to another key is emptied. Each file's mode is 0600. Only the newest finished run of the same key matters, so the
- * files hold no history. */
+ * belongs to another key is emptied. Each file's mode is 0600. */
 #ifndef EXN_TRAIN_JOURNAL_H
 #define EXN_TRAIN_JOURNAL_H
 

@@ -6,18 +6,6 @@
 
 /* ---- which run it is ---- */
 
-static void add_photos(exn_archive *a, exn_pretrainer *p) {
-    for (size_t i = 0; i < p->photo_count; i++) {
-        exn_general_photo *photo = &p->photo[i];
-        uint64_t half[2], label = (uint64_t)photo->label;
-        memcpy(half, photo->content.bytes, sizeof half);
-        exn_archive_u64(a, &half[0]);
-        exn_archive_u64(a, &half[1]);
-        exn_archive_u64(a, &label);
-        exn_archive_count(a, &photo->fold, SIZE_MAX);
-    }
-}
-
 /* Everything that training follows from; a later version of this library may train otherwise. */
 static exn_status make_key(char key[EXN_HASH_TEXT_BYTES], exn_pretrainer *p) {
     exn_archive a = exn_archive_write(p->ctx);
@@ -36,7 +24,10 @@ static exn_status make_key(char key[EXN_HASH_TEXT_BYTES], exn_pretrainer *p) {
         size_t kind = p->kind[e];
         exn_archive_count(&a, &kind, SIZE_MAX);
     }
-    add_photos(&a, p);
+    for (size_t i = 0; i < p->photo_count; i++) {
+        exn_archive_sample(&a, &p->photo[i].content, p->photo[i].label);
+        exn_archive_count(&a, &p->photo[i].fold, SIZE_MAX);
+    }
     if (a.status == EXN_OK) exn_hash_text(key, a.to, a.size);
     exn_archive_free(&a);
     return a.status;

@@ -23,16 +23,6 @@ static void add_exit(exn_archive *a, exn_exit *exit) {
     exn_archive_count(a, &kind, SIZE_MAX);
 }
 
-static void add_samples(exn_archive *a, exn_session *s) {
-    for (size_t i = 0; i < s->count; i++) {
-        uint64_t half[2], label = (uint64_t)s->label[i];
-        memcpy(half, s->samples[i].content.bytes, sizeof half);
-        exn_archive_u64(a, &half[0]);
-        exn_archive_u64(a, &half[1]);
-        exn_archive_u64(a, &label);
-    }
-}
-
 /* Everything that training follows from; a later version of this library may train otherwise. */
 static exn_status make_key(char key[EXN_HASH_TEXT_BYTES], exn_session *s) {
     const exn_trainer *t = s->trainer;
@@ -46,7 +36,7 @@ static exn_status make_key(char key[EXN_HASH_TEXT_BYTES], exn_session *s) {
     exn_archive_count(&a, &s->classes, SIZE_MAX);
     exn_archive_flag(&a, &s->normal.used);
     exn_archive_flag(&a, &s->prior.used);
-    add_samples(&a, s);
+    for (size_t i = 0; i < s->count; i++) exn_archive_sample(&a, &s->samples[i].content, s->label[i]);
     for (size_t e = 0; e < s->exits; e++) add_exit(&a, &t->profile->exits[e]);
     if (a.status == EXN_OK) exn_hash_text(key, a.to, a.size);
     exn_archive_free(&a);
