@@ -245,6 +245,7 @@ static void count_uses(exn_lowering *l, const exn_schedule *schedule, const exn_
 exn_status exn_lowering_create(exn_lowering *out, exn_plan *plan, const exn_graph *graph, const exn_schedule *schedule,
                                const exn_plan_options *options) {
     exn_lowering l = {.ctx = plan->ctx, .plan = plan, .graph = graph};
+    l.lender = options->lender ? options->lender->packed_known : NULL;
     l.places = exn_calloc(l.ctx, graph->value_count, sizeof *l.places);
     l.rows = exn_calloc(l.ctx, graph->value_count, sizeof *l.rows);
     l.uses = exn_calloc(l.ctx, graph->value_count, sizeof *l.uses);

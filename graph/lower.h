@@ -35,6 +35,7 @@ typedef struct exn_lowering {
     uint32_t *uses;    /* of each value, by scheduled nodes and outputs */
     uint32_t *readers; /* of each value: the scheduled node that reads it, the last one where there are several */
     bool *joined;      /* of each value: it lies in its Concat's result already */
+    const exn_packed *lender;             /* whose packed weights may be used; NULL: none */
     exn_fast_choice *choices;             /* of each node of the graph; NULL: exact arithmetic */
     size_t extra_bytes;                   /* by which these choices make packed weights larger */
     float *scratch;                       /* for weights that lie unaligned in the file, one after another */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Packed weights of a plan: found in the file of packed weights, else packed from the constants. */
+ * Packed weights of a plan: borrowed, or found in a file, else packed from the constants. */
 #include "graph/lower.h"
 
 #include <string.h>
@@ -54,16 +54,19 @@ static exn_status pack_now(const float **out, exn_lowering *l, const exn_packing
 }
 
 static exn_status find_or_pack(const float **out, exn_lowering *l, const exn_packing *p) {
-    exn_packed *file = l->plan->packed_file;
-    if (!file) return pack_now(out, l, p);
+    exn_packed *own = l->plan->packed_known;
+    if (!own && !l->lender) return pack_now(out, l, p);
     const exn_hash key = key_of(l, p);
-    EXN_TRY(exn_packed_find(out, file, key, p->count));
+    *out = l->lender ? exn_packed_lend(l->lender, key, p->count) : NULL;
+    if (*out) return EXN_OK;
+    if (!own) return pack_now(out, l, p);
+    EXN_TRY(exn_packed_find(out, own, key, p->count));
     if (*out) {
         l->plan->packed_bytes += p->count * sizeof(float);
         return EXN_OK;
     }
     EXN_TRY(pack_now(out, l, p));
-    return exn_packed_add(file, key, *out, p->count);
+    return exn_packed_add(own, key, *out, p->count);
 }
 
 exn_status exn_lower_pack(const float **out, exn_lowering *l, const exn_packing *p) {

@@ -32,7 +32,7 @@ typedef struct packed_use {
 
 struct exn_packed {
     exn_context *ctx;
-    char *path;
+    char *path;                  /* NULL: none */
     exn_mapping file;            /* empty where there was nothing to trust */
     const packed_entry *entries; /* within the file */
     size_t entry_count, next;    /* next: where the search begins, because plans ask in the order of the file */
@@ -71,13 +71,15 @@ exn_status exn_packed_open(exn_packed **out, exn_context *ctx, const char *path)
     exn_packed *packed = exn_calloc(ctx, 1, sizeof *packed);
     if (packed == NULL) return EXN_E_NOMEM;
     packed->ctx = ctx;
+    *out = packed;
+    if (path == NULL) return EXN_OK;
     packed->path = exn_strdup(ctx, path);
     if (packed->path == NULL) {
         exn_packed_close(packed);
+        *out = NULL;
         return EXN_E_NOMEM;
     }
     if (exn_mapping_open(&packed->file, ctx, path) == EXN_OK) read_table(packed);
-    *out = packed;
     return EXN_OK;
 }
 
@@ -129,6 +131,13 @@ exn_status exn_packed_add(exn_packed *packed, exn_hash key, const float *floats,
     return note_use(packed, (packed_use){key, floats, count * sizeof *floats});
 }
 
+const float *exn_packed_lend(const exn_packed *packed, exn_hash key, size_t count) {
+    for (size_t i = 0; i < packed->use_count; i++)
+        if (same_hash(packed->uses[i].key, key) && packed->uses[i].bytes == count * sizeof(float))
+            return packed->uses[i].floats;
+    return NULL;
+}
+
 /* ---- writing ---- */
 
 static void fill_table(packed_entry *entries, packed_header *header, const exn_packed *packed) {
@@ -169,7 +178,7 @@ static exn_status write_file(exn_writer *writer, const exn_packed *packed, packe
 exn_status exn_packed_save(exn_packed *packed) {
     exn_writer *writer;
     packed_header header;
-    if (!packed->grown) return EXN_OK;
+    if (!packed->grown || packed->path == NULL) return EXN_OK;
     EXN_TRY(exn_writer_open(&writer, packed->ctx, packed->path));
     exn_writer_relax(writer); /* checksums tell a torn file from a whole one */
     const exn_status status = write_file(writer, packed, &header);

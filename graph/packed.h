@@ -20,13 +20,16 @@
 
 typedef struct exn_packed exn_packed;
 
-/* A file that is absent, unreadable or damaged gives an empty one: only memory can be wanting. */
+/* A file that is absent, unreadable or damaged gives an empty one: only memory can be wanting. path NULL: without a file, to
+ * remember what is added and lend it. */
 exn_status exn_packed_open(exn_packed **out, exn_context *ctx, const char *path);
 /* The section's floats, EXN_ALIGNMENT aligned, valid until closing; *out is NULL where the file has none with this key,
  * this size and its own checksum. */
 exn_status exn_packed_find(const float **out, exn_packed *packed, exn_hash key, size_t count);
 /* Remembers a section that was not found; the floats are borrowed until exn_packed_save. */
 exn_status exn_packed_add(exn_packed *packed, exn_hash key, const float *floats, size_t count);
+/* What was found or added under this key and is so many floats, or NULL; as long as it stays where it is. */
+const float *exn_packed_lend(const exn_packed *packed, exn_hash key, size_t count);
 /* If anything was added, replaces the file by what was found and added, in the order of asking: mode 0600, atomically.
  * A failure leaves everything as it was. */
 exn_status exn_packed_save(exn_packed *packed);

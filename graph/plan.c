@@ -60,7 +60,7 @@ static exn_status lower_all(exn_lowering *l, const exn_schedule *schedule, const
     EXN_TRY(place_input(l));
     if (options->arithmetic == EXN_FAST)
         EXN_TRY(exn_lower_choose_fast(l, schedule, options->fast_bytes ? options->fast_bytes : EXN_FAST_BYTES));
-    l->plan->packed.expected = expected_weights(l->graph, schedule) + l->extra_bytes;
+    if (!l->lender) l->plan->packed.expected = expected_weights(l->graph, schedule) + l->extra_bytes;
     size_t next = 0;
     for (size_t i = 0; i < options->output_count; i++) {
         while (next < schedule->end[i]) {
@@ -78,7 +78,7 @@ static exn_status lower_all(exn_lowering *l, const exn_schedule *schedule, const
 
 /* Plans work without the file, so a disk that refuses it is only told. */
 static exn_status save_packed(exn_plan *plan) {
-    const exn_status status = plan->packed_file ? exn_packed_save(plan->packed_file) : EXN_OK;
+    const exn_status status = plan->packed_known ? exn_packed_save(plan->packed_known) : EXN_OK;
     if (status != EXN_E_IO) return status;
     exn_log(plan->ctx, EXN_LOG_WARNING, "packed weights are not kept: %s", exn_context_error(plan->ctx));
     return EXN_OK;
@@ -87,7 +87,7 @@ static exn_status save_packed(exn_plan *plan) {
 static exn_status fill_plan(exn_plan *plan, const exn_graph *graph, const exn_plan_options *options) {
     exn_schedule schedule;
     exn_lowering lowering;
-    if (options->packed) EXN_TRY(exn_packed_open(&plan->packed_file, plan->ctx, options->packed));
+    if (options->packed || options->lends) EXN_TRY(exn_packed_open(&plan->packed_known, plan->ctx, options->packed));
     EXN_TRY(exn_schedule_create(&schedule, graph, options->outputs, options->output_count));
     exn_status status = exn_lowering_create(&lowering, plan, graph, &schedule, options);
     if (status == EXN_OK) {
@@ -125,7 +125,7 @@ void exn_plan_destroy(exn_plan *plan) {
     for (size_t i = 0; i < plan->step_count; i++) exn_free(ctx, plan->steps[i].name);
     for (size_t i = 0; i < plan->block_count; i++) exn_free(ctx, plan->blocks[i]);
     exn_pieces_release(&plan->packed, ctx);
-    exn_packed_close(plan->packed_file);
+    exn_packed_close(plan->packed_known);
     exn_free(ctx, plan->steps);
     exn_free(ctx, plan->blocks);
     exn_free(ctx, plan->buffers);

@@ -25,7 +25,9 @@ typedef struct exn_plan_options {
                                        logits of exit 0, 1, ...; computation that no output needs is dropped, and what
                                        output i needs is scheduled before anything that only output i+1 needs */
     size_t output_count;
-    const char *packed; /* path of a file of packed weights: mapped where it fits, replaced where it does not, see
+    bool lends;             /* other plans may borrow packed weights from this one */
+    const exn_plan *lender; /* a plan that lends: what it packed alike is used where it lies; must outlive this one */
+    const char *packed;     /* path of a file of packed weights: mapped where it fits, replaced where it does not, see
                            graph/packed.h; NULL: none. That it cannot be written is logged, no failure */
 } exn_plan_options;
 

@@ -158,7 +158,7 @@ struct exn_plan {
     size_t block_count, block_capacity;
     exn_pieces packed; /* packed weights, in the order of the steps */
     size_t packed_bytes;
-    exn_packed *packed_file; /* NULL: none */
+    exn_packed *packed_known; /* sections with their keys, for a file or for lending; NULL: neither */
     exn_arena_plan arena;
 };
 

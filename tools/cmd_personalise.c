@@ -27,6 +27,7 @@ static void release(exn_job *job) {
     exn_free(job->tool->ctx, job->held);
     exn_dataset_close(job->unlabelled);
     exn_dataset_close(job->data);
+    exn_profile_destroy(job->old);
     exn_person_close(&job->person);
 }
 
@@ -90,9 +91,8 @@ static exn_status read_options(exn_job *job, exn_trainer_options *options, doubl
 }
 
 /* Sub-folders that are named like no class become classes. */
-static exn_status add_classes(exn_job *job) {
+static exn_status add_classes(exn_profile *profile, exn_job *job) {
     exn_context *ctx = job->tool->ctx;
-    exn_profile *profile = job->person.profile;
     char **names = NULL;
     size_t count = 0;
     if (exn_args_text(job->tool->args, "new-classes") == NULL) return EXN_OK;
@@ -109,7 +109,11 @@ static exn_status add_classes(exn_job *job) {
 
 static exn_status open_data(exn_job *job) {
     EXN_TRY(exn_person_open(&job->person, job->tool, job->path, NULL));
-    EXN_TRY(add_classes(job));
+    EXN_TRY(add_classes(job->person.profile, job));
+    if (job->measure) {
+        EXN_TRY(exn_profile_open(&job->old, job->person.model, job->path, NULL));
+        EXN_TRY(add_classes(job->old, job));
+    }
     EXN_TRY(exn_person_data(&job->data, job->tool, &job->person, job->tool->args->operands[1]));
     const char *path = exn_args_text(job->tool->args, "unlabelled");
     return path == NULL ? EXN_OK : exn_person_data(&job->unlabelled, job->tool, &job->person, path);
@@ -226,6 +230,15 @@ static exn_status tidy(const exn_job *job) {
     return exn_journal_remove(job->tool->ctx, job->progress);
 }
 
+/* Measuring runs several plans that share their weights: less than twice what extraction takes. */
+static void plan_measuring(exn_job *job, size_t resident, size_t budget) {
+    const size_t bytes = resident + 2 * job->trainer->extraction_bytes;
+    if (job->measure && bytes > budget) {
+        exn_log(job->tool->ctx, EXN_LOG_WARNING, "no before and after: they take %zu MB of memory", (bytes >> 20) + 1);
+        job->measure = false;
+    }
+}
+
 /* What is resident already counts, too: the budget is the process's. */
 static exn_status plan(exn_job *job, exn_trainer_options *options) {
     const size_t budget = options->memory_budget_bytes;
@@ -236,6 +249,7 @@ static exn_status plan(exn_job *job, exn_trainer_options *options) {
                         (resident >> 20) + 1);
     if (budget > 0) options->memory_budget_bytes -= resident;
     EXN_TRY(exn_trainer_create(&job->trainer, job->person.profile, options));
+    if (budget > 0) plan_measuring(job, resident, budget);
     const size_t most = job->trainer->samples_most, all = job->labelled + job->unlabelled_used;
     job->estimate.struct_size = sizeof job->estimate;
     EXN_TRY(exn_trainer_get_estimate(&job->estimate, job->trainer, all < most ? all : most, 0));
@@ -254,7 +268,6 @@ static exn_status personalise(exn_job *job) {
     EXN_TRY(split(job, holdout));
     EXN_TRY(plan(job, &options));
     job->trainer->keep_held_out = job->dump != NULL;
-    if (job->measure) EXN_TRY(exn_job_measure(&job->before, job, "before"));
     EXN_TRY(extract(job));
     EXN_TRY(train(job));
     if (job->dump != NULL) EXN_TRY(exn_job_dump(job));
@@ -266,7 +279,10 @@ static exn_status personalise(exn_job *job) {
     job->trainer = NULL;
     EXN_TRY(tidy(job));
     job->total_s = exn_now() - begin;
-    if (job->measure) EXN_TRY(exn_job_measure(&job->after, job, "after"));
+    if (job->measure) {
+        EXN_TRY(exn_job_measure(&job->before, job, job->old, "before"));
+        EXN_TRY(exn_job_measure(&job->after, job, job->person.profile, "after"));
+    }
     return exn_job_report(job);
 }
 

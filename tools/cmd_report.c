@@ -10,7 +10,7 @@
 static exn_status open_plan(exn_engine *out, exn_tool *tool, const exn_profile *profile) {
     exn_exit_rule rules[EXN_EXITS_MAX];
     EXN_TRY(exn_profile_rules(rules, profile, EXN_TARGET_PROFILE));
-    return exn_engine_open_ruled(out, tool, profile, rules);
+    return exn_engine_open_ruled(out, tool, profile, rules, NULL);
 }
 
 static exn_status write_page(exn_text *page, const char *path) {

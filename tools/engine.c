@@ -58,46 +58,56 @@ bool exn_engine_arithmetic(exn_plan_options *out, exn_tool *tool) {
     return true;
 }
 
-exn_status exn_engine_plan(exn_plan **out, exn_tool *tool, const exn_graph *graph, const exn_kernel_set *kernels,
-                           const exn_value_id *outputs, size_t count) {
-    exn_plan_options options = {
-        .kernels = kernels, .threads = tool->threads, .outputs = outputs, .output_count = count};
-    if (!exn_engine_arithmetic(&options, tool)) return EXN_E_INVALID;
+static exn_status make_plan(exn_plan **out, exn_tool *tool, const exn_graph *graph, exn_plan_options options) {
+    options.threads = tool->threads;
     options.packed = exn_args_text(tool->args, "packed");
+    if (!exn_engine_arithmetic(&options, tool)) return EXN_E_INVALID;
     return exn_plan_create(out, graph, &options);
 }
 
-static exn_status finish(exn_engine *engine, exn_tool *tool, const exn_profile *profile) {
+exn_status exn_engine_plan(exn_plan **out, exn_tool *tool, const exn_graph *graph, const exn_kernel_set *kernels,
+                           const exn_value_id *outputs, size_t count) {
+    return make_plan(out, tool, graph,
+                     (exn_plan_options){.kernels = kernels, .outputs = outputs, .output_count = count});
+}
+
+static exn_status finish(exn_engine *engine, exn_tool *tool, const exn_profile *profile, const exn_engine *lender) {
     const exn_network *network = &engine->network;
-    exn_status status = exn_engine_plan(&engine->plan, tool, network->graph, &profile->model->kernels, network->logits,
-                                        network->exit_count);
+    const exn_plan_options options = {.kernels = &profile->model->kernels,
+                                      .outputs = network->logits,
+                                      .output_count = network->exit_count,
+                                      .lends = lender == NULL,
+                                      .lender = lender != NULL ? lender->plan : NULL};
+    exn_status status = make_plan(&engine->plan, tool, network->graph, options);
     if (status == EXN_OK) status = exn_exec_create(&engine->exec, tool->ctx, engine->plan);
     if (status == EXN_OK) status = exn_exec_keep_scores(engine->exec);
     if (status != EXN_OK) exn_engine_close(engine);
     return status;
 }
 
-exn_status exn_engine_open(exn_engine *out, exn_tool *tool, const exn_profile *profile, exn_network_part part) {
+exn_status exn_engine_open(exn_engine *out, exn_tool *tool, const exn_profile *profile, exn_network_part part,
+                           const exn_engine *lender) {
     exn_engine engine = {.ctx = tool->ctx};
     EXN_TRY(exn_network_build(&engine.network, profile, 1, part));
-    EXN_TRY(finish(&engine, tool, profile));
+    EXN_TRY(finish(&engine, tool, profile, lender));
     *out = engine;
     return EXN_OK;
 }
 
 exn_status exn_engine_open_ruled(exn_engine *out, exn_tool *tool, const exn_profile *profile,
-                                 const exn_exit_rule *rules) {
+                                 const exn_exit_rule *rules, const exn_engine *lender) {
     exn_engine engine = {.ctx = tool->ctx};
     EXN_TRY(exn_network_build_ruled(&engine.network, profile, 1, rules));
-    EXN_TRY(finish(&engine, tool, profile));
+    EXN_TRY(finish(&engine, tool, profile, lender));
     *out = engine;
     return EXN_OK;
 }
 
-exn_status exn_engine_open_single(exn_engine *out, exn_tool *tool, const exn_profile *profile, size_t exit) {
+exn_status exn_engine_open_single(exn_engine *out, exn_tool *tool, const exn_profile *profile, size_t exit,
+                                  const exn_engine *lender) {
     exn_engine engine = {.ctx = tool->ctx};
     EXN_TRY(exn_network_build_single(&engine.network, profile, 1, exit));
-    EXN_TRY(finish(&engine, tool, profile));
+    EXN_TRY(finish(&engine, tool, profile, lender));
     *out = engine;
     return EXN_OK;
 }

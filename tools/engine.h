@@ -36,12 +36,15 @@ typedef struct exn_engine {
     exn_plan *plan;
     exn_exec *exec;
 } exn_engine;
-exn_status exn_engine_open(exn_engine *out, exn_tool *tool, const exn_profile *profile, exn_network_part part);
+/* lender: an engine whose packed weights are used where they are the same; it stays open longer. NULL: none, and this one lends. */
+exn_status exn_engine_open(exn_engine *out, exn_tool *tool, const exn_profile *profile, exn_network_part part,
+                           const exn_engine *lender);
 /* What one rule an exit of the profile asks for. */
 exn_status exn_engine_open_ruled(exn_engine *out, exn_tool *tool, const exn_profile *profile,
-                                 const exn_exit_rule *rules);
+                                 const exn_exit_rule *rules, const exn_engine *lender);
 /* One exit alone. */
-exn_status exn_engine_open_single(exn_engine *out, exn_tool *tool, const exn_profile *profile, size_t exit);
+exn_status exn_engine_open_single(exn_engine *out, exn_tool *tool, const exn_profile *profile, size_t exit,
+                                  const exn_engine *lender);
 void exn_engine_close(exn_engine *engine);
 /* Rows of the table of options of commands that may compute fast; all others compute exactly. */
 #define EXN_ARITHMETIC_OPTIONS                                                                                         \

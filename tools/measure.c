@@ -26,7 +26,7 @@ typedef struct measuring {
     exn_dataset *data;
     exn_figures *figures;
     exn_engine full; /* the untouched network */
-    exn_engine all;  /* every exit: their answers */
+    exn_engine all;  /* every exit: their answers; lends its weights to the others */
     lane lane[EXN_POINTS];
     lane *policy; /* the profile's own target */
     exn_feeder feeder;
@@ -125,13 +125,13 @@ static bool decided(const measuring *m, size_t t) {
 
 static exn_status open_engines(measuring *m) {
     EXN_TRY(exn_feeder_open(&m->feeder, m->profile));
-    EXN_TRY(exn_engine_open(&m->full, m->tool, m->profile, EXN_NETWORK_UNTOUCHED));
-    EXN_TRY(exn_engine_open(&m->all, m->tool, m->profile, EXN_NETWORK_ALL));
+    EXN_TRY(exn_engine_open(&m->all, m->tool, m->profile, EXN_NETWORK_ALL, NULL));
+    EXN_TRY(exn_engine_open(&m->full, m->tool, m->profile, EXN_NETWORK_UNTOUCHED, &m->all));
     for (size_t t = 0; t < EXN_POINTS; t++) {
         lane *l = &m->lane[t];
         if (!decided(m, t)) continue;
         EXN_TRY(exn_profile_rules(l->rules, m->profile, (exn_target)(t + 1)));
-        EXN_TRY(exn_engine_open_ruled(&l->engine, m->tool, m->profile, l->rules));
+        EXN_TRY(exn_engine_open_ruled(&l->engine, m->tool, m->profile, l->rules, &m->all));
         for (size_t i = 0; i < l->engine.network.exit_count; i++) l->rules[i] = l->rules[l->engine.network.exit[i]];
     }
     m->policy = &m->lane[m->profile->target - 1];
@@ -241,7 +241,7 @@ static exn_status measure_all(measuring *m, const bool *pick, size_t wanted, boo
 static exn_status time_cut(measuring *m, size_t exit) {
     exn_engine single = {0};
     double ms[16 + WARM_UPS];
-    EXN_TRY(exn_engine_open_single(&single, m->tool, m->profile, exit));
+    EXN_TRY(exn_engine_open_single(&single, m->tool, m->profile, exit, &m->all));
     const size_t repeats = m->timed < 16 ? m->timed : 16;
     for (size_t i = 0; i < repeats + WARM_UPS; i++) {
         exn_exec_set_nchw(single.exec, m->feeder.chw);

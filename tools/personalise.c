@@ -52,8 +52,7 @@ static void replace_by_folds(exn_figures *figures, const exn_profile *profile) {
     for (size_t t = 0; t < EXN_POINTS; t++) figures->points[t].known = false; /* they were run on what was learnt */
 }
 
-exn_status exn_job_measure(json_t **out, exn_job *job, const char *when) {
-    const exn_profile *profile = job->person.profile;
+exn_status exn_job_measure(json_t **out, exn_job *job, const exn_profile *profile, const char *when) {
     const bool split = job->held_count > 0;
     exn_figures figures = {0};
     EXN_TRY(exn_figures_measure(&figures, job->tool, profile, job->data, split ? job->held : NULL, job->skip_bad));

@@ -15,6 +15,7 @@ typedef struct exn_job {
     char cache[PATH_MAX];    /* of the features, beside it unless it is shared */
     char progress[PATH_MAX]; /* where training stands, beside it */
     exn_person person;
+    exn_profile *old;               /* the profile as it was; NULL: nothing is measured */
     exn_dataset *data, *unlabelled; /* the second may be NULL */
     exn_trainer *trainer;
     bool *held; /* [samples of data]: kept away from the trainer */
@@ -32,8 +33,8 @@ typedef struct exn_job {
     json_t *photos;         /* NULL, or for a dump: what was added, in its order */
 } exn_job;
 
-/* Measures the profile as it is, on the held-out samples or by folds, and prints or keeps the figures. when: "before". */
-exn_status exn_job_measure(json_t **out, exn_job *job, const char *when);
+/* Measures a profile on the held-out samples or by folds, and prints or keeps the figures. when: "before". */
+exn_status exn_job_measure(json_t **out, exn_job *job, const exn_profile *profile, const char *when);
 /* Writes what the exits said about each sample while it was held out, in the order of job->photos. */
 exn_status exn_job_dump(exn_job *job);
 /* Prints what was done, as JSON or as a table. */

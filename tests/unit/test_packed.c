@@ -338,6 +338,30 @@ START_TEST(what_no_exit_needs_is_never_read) {
 }
 END_TEST
 
+START_TEST(plans_lend) {
+    exn_kernel_set kernels, scalar;
+    unit_assert_ok(ctx, exn_kernels_select(&kernels, ctx, exn_cpu_detect(), NULL));
+    unit_assert_ok(ctx, exn_kernels_select(&scalar, ctx, 0, "scalar"));
+    exn_plan *lender, *borrower, *stranger;
+    exn_plan_options options = {
+        .kernels = &kernels, .threads = 1, .outputs = &model->graph->output, .output_count = 1, .lends = true};
+    unit_assert_ok(ctx, exn_plan_create(&lender, model->graph, &options));
+    options.lends = false;
+    options.lender = lender;
+    unit_assert_ok(ctx, exn_plan_create(&borrower, model->graph, &options));
+    options.kernels = &scalar;
+    unit_assert_ok(ctx, exn_plan_create(&stranger, model->graph, &options));
+    ck_assert_uint_gt(exn_plan_packed_bytes(lender), 0);
+    ck_assert_uint_eq(exn_plan_packed_bytes(borrower), 0);
+    if (strcmp(kernels.name, scalar.name) != 0) ck_assert_uint_gt(exn_plan_packed_bytes(stranger), 0);
+    for (size_t s = 0; s < borrower->step_count; s++)
+        ck_assert_ptr_eq(borrower->steps[s].weights, lender->steps[s].weights);
+    exn_plan_destroy(borrower);
+    exn_plan_destroy(stranger);
+    exn_plan_destroy(lender);
+}
+END_TEST
+
 /* ---- The layout that EXN_PACKED_LAYOUT stands for. ---- */
 
 START_TEST(layouts_have_a_number) {
@@ -374,10 +398,10 @@ START_TEST(layouts_have_a_number) {
 END_TEST
 
 int main(void) {
-    return unit_run_with(
-        "packed", set_up, tear_down,
-        (const TTest *const[]){made_once_then_mapped, another_set_or_other_weights_start_anew,
-                               cut_short_at_every_section, flipped_bytes_are_never_used, tables_that_lie,
-                               many_processes_at_once, a_folder_that_cannot_be_written, a_full_disk_keeps_the_old_file,
-                               memory_may_fail, what_no_exit_needs_is_never_read, layouts_have_a_number, NULL});
+    return unit_run_with("packed", set_up, tear_down,
+                         (const TTest *const[]){
+                             made_once_then_mapped, another_set_or_other_weights_start_anew, cut_short_at_every_section,
+                             flipped_bytes_are_never_used, tables_that_lie, many_processes_at_once,
+                             a_folder_that_cannot_be_written, a_full_disk_keeps_the_old_file, memory_may_fail,
+                             what_no_exit_needs_is_never_read, plans_lend, layouts_have_a_number, NULL});
 }
