@@ -164,6 +164,7 @@ static bool is_late(const exn_job *job) {
 }
 
 static exn_status add_all(exn_job *job, exn_dataset *data, const bool *held, bool labels, exn_meter *meter) {
+    EXN_TRY(exn_dataset_read_ahead(data, job->tool->threads, held));
     for (size_t i = 0; i < exn_dataset_count(data); i++) {
         if (exn_stop_asked || is_late(job)) return EXN_PAUSED;
         if (held != NULL && held[i]) continue;

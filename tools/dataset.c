@@ -84,6 +84,7 @@ exn_status exn_dataset_open(exn_dataset **out, exn_context *ctx, const char *pat
 
 void exn_dataset_close(exn_dataset *data) {
     if (data == NULL) return;
+    exn_ahead_close(data);
     if (data->files != NULL) exn_dataset_free_names(data->ctx, data->files, data->count);
     exn_tensor_destroy(data->ctx, &data->pixels);
     exn_npy_close(data->tensors);
@@ -139,12 +140,17 @@ static exn_status read_tensor(exn_datum *out, exn_dataset *data, size_t index) {
     return EXN_OK;
 }
 
+static exn_status load_picture(exn_dataset *data, size_t index) {
+    exn_picture_free(&data->picture, data->ctx);
+    return exn_picture_load(&data->picture, data->ctx, data->files[index]);
+}
+
 exn_status exn_dataset_read(exn_datum *out, exn_dataset *data, size_t index) {
     if (data->tensors != NULL) return read_tensor(out, data, index);
     if (data->files != NULL) {
-        exn_picture_free(&data->picture, data->ctx);
-        EXN_TRY(exn_picture_load(&data->picture, data->ctx, data->files[index]));
-        *out = (exn_datum){.image = exn_picture_view(&data->picture)};
+        exn_picture *picture = &data->picture;
+        EXN_TRY(data->ahead != NULL ? exn_ahead_read(&picture, data, index) : load_picture(data, index));
+        *out = (exn_datum){.image = exn_picture_view(picture)};
         return EXN_OK;
     }
     size_t bytes = 0;

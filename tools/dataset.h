@@ -42,6 +42,9 @@ typedef struct exn_datum {
     size_t c, h, w;   /* of the tensor */
 } exn_datum;
 exn_status exn_dataset_read(exn_datum *out, exn_dataset *data, size_t index);
+/* From now on so many photos are decoded side by side: the one asked for and those after it. Arrays need none of it, and
+ * one thread ends it. skip: NULL, or of each sample whether it will never be asked for; it must outlive the data set. */
+exn_status exn_dataset_read_ahead(exn_dataset *data, size_t threads, const bool *skip);
 /* Of a sample's content as stored, for splits that do not depend on names or order. */
 exn_status exn_dataset_hash(uint64_t *out, exn_dataset *data, size_t index);
 

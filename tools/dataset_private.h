@@ -7,6 +7,8 @@
 #include "tools/dataset.h"
 #include "tools/npy.h"
 
+typedef struct exn_ahead exn_ahead;
+
 struct exn_dataset {
     exn_context *ctx;
     char *path; /* as given */
@@ -21,6 +23,7 @@ struct exn_dataset {
     exn_npy *tensors;  /* N,C,H,W */
     /* What the last read or name handed out: */
     exn_picture picture;
+    exn_ahead *ahead; /* NULL: photos are decoded when they are asked for */
     float *values;
     char *label_text;
 };
@@ -33,6 +36,9 @@ exn_status exn_dataset_from_arrays(exn_dataset *data, const char *images, const 
 bool exn_dataset_is_array(const char *name);
 /* The names in a folder without hidden ones, in byte order; free with exn_dataset_free_names. */
 exn_status exn_dataset_list(char ***out, size_t *count, exn_context *ctx, const char *path);
+/* The photo, decoded beside those that come next; valid until another is asked for. */
+exn_status exn_ahead_read(exn_picture **out, exn_dataset *data, size_t index);
+void exn_ahead_close(exn_dataset *data);
 char *exn_dataset_join(exn_context *ctx, const char *folder, const char *name);
 
 #endif

@@ -104,6 +104,7 @@ static exn_status add_photo(teaching *t, exn_dataset *data, size_t index, size_t
 
 static exn_status add_person(teaching *t, size_t person) {
     exn_dataset *data = t->person[person];
+    EXN_TRY(exn_dataset_read_ahead(data, t->tool->threads, NULL));
     for (size_t i = 0; i < exn_dataset_count(data); i++) {
         if (exn_stop_asked) return EXN_PAUSED;
         const exn_status status = add_photo(t, data, i, t->people ? person : EXN_UNGROUPED);
@@ -117,7 +118,7 @@ static exn_status add_person(teaching *t, size_t person) {
         }
         exn_meter_show(&t->meter, ++t->done, t->photos);
     }
-    return EXN_OK;
+    return exn_dataset_read_ahead(data, 1, NULL);
 }
 
 static exn_status extract(teaching *t) {

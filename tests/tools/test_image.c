@@ -7,7 +7,7 @@
 #include <jpeglib.h>
 
 #include "tests/unit/unit.h"
-#include "tools/image.h"
+#include "tools/dataset.h"
 
 enum { WIDTH = 24, HEIGHT = 16, CORNER = 230 };
 
@@ -156,6 +156,42 @@ START_TEST(memory_may_be_short) {
 }
 END_TEST
 
+/* Photos decoded side by side are those decoded one by one, a damaged one among them. */
+START_TEST(photos_ahead) {
+    enum { PHOTOS = 7, DAMAGED = 3, SKIPPED = 5 };
+    desk d = open_desk();
+    for (int i = 0; i < PHOTOS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%d.jpg", i);
+        char *path = unit_path(d.folder, name);
+        write_jpeg(path, JCS_GRAYSCALE, 1, (uint8_t)(i + 1));
+        if (i == DAMAGED) unit_write_file(path, "\xff\xd8\xff", 3);
+        free(path);
+    }
+    exn_dataset *plain = NULL, *ahead = NULL;
+    const bool skip[PHOTOS] = {[SKIPPED] = true};
+    unit_assert_ok(d.ctx, exn_dataset_open(&plain, d.ctx, d.folder, NULL, 0));
+    unit_assert_ok(d.ctx, exn_dataset_open(&ahead, d.ctx, d.folder, NULL, 0));
+    unit_assert_ok(d.ctx, exn_dataset_read_ahead(ahead, 3, skip));
+    for (size_t i = 0; i < PHOTOS; i++) {
+        exn_datum one, other;
+        if (skip[i]) continue;
+        if (i == DAMAGED) {
+            unit_assert_fails(d.ctx, exn_dataset_read(&other, ahead, i), EXN_E_FORMAT, "3.jpg");
+            continue;
+        }
+        unit_assert_ok(d.ctx, exn_dataset_read(&one, plain, i));
+        unit_assert_ok(d.ctx, exn_dataset_read(&other, ahead, i));
+        ck_assert_uint_eq(one.image.width, other.image.width);
+        ck_assert_uint_eq(one.image.height, other.image.height);
+        ck_assert_mem_eq(one.image.pixels, other.image.pixels, one.image.width * one.image.height);
+    }
+    exn_dataset_close(plain);
+    exn_dataset_close(ahead);
+    close_desk(&d);
+}
+END_TEST
+
 START_TEST(exif_is_bounded) {
     const uint8_t good[] = {'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0};
     ck_assert_uint_eq(exn_exif_orientation(good, sizeof good), 6);
@@ -174,5 +210,5 @@ END_TEST
 
 int main(void) {
     return unit_run("image", (const TTest *const[]){colour_spaces, orientation_is_applied, truncations_are_refused,
-                                                    memory_may_be_short, exif_is_bounded, NULL});
+                                                    memory_may_be_short, photos_ahead, exif_is_bounded, NULL});
 }
