@@ -61,6 +61,21 @@ static exn_status check_target(exn_job *job) {
     return job->shared_cache ? EXN_OK : forget_cache(job);
 }
 
+/* The parts named, with commas between them. */
+static exn_status read_without(exn_job *job) {
+    static const char *const parts[] = {"normalise", "prior", "heads", "gate"}; /* in the order of EXN_WITHOUT_* */
+    const char *names = exn_args_text(job->tool->args, "without");
+    while (names != NULL) {
+        const size_t length = strcspn(names, ",");
+        size_t i = 0;
+        while (i < 4 && (strlen(parts[i]) != length || strncmp(parts[i], names, length) != 0)) i++;
+        if (i == 4) return exn_tool_usage(job->tool, "--without: no part is called '%.*s'", (int)length, names);
+        job->without |= 1u << i;
+        names = names[length] == ',' ? names + length + 1 : NULL;
+    }
+    return EXN_OK;
+}
+
 static exn_status read_options(exn_job *job, exn_trainer_options *options, double *holdout) {
     exn_args *args = job->tool->args;
     size_t megabytes = 0, limit = 0, seed = 0;
@@ -75,6 +90,7 @@ static exn_status read_options(exn_job *job, exn_trainer_options *options, doubl
     job->time_budget_s = options->time_budget_s;
     options->seed = seed;
     EXN_TRY(exn_target_read(&options->target, job->tool));
+    EXN_TRY(read_without(job));
     options->costs = exn_args_text(args, "costs");
     options->cache_path = job->cache;
     options->progress_path = job->progress;
@@ -269,6 +285,7 @@ static exn_status personalise(exn_job *job) {
     EXN_TRY(split(job, holdout));
     EXN_TRY(plan(job, &options));
     job->trainer->keep_held_out = job->dump != NULL;
+    job->trainer->without = job->without;
     EXN_TRY(extract(job));
     EXN_TRY(train(job));
     if (job->dump != NULL) EXN_TRY(exn_job_dump(job));
@@ -314,6 +331,7 @@ static const exn_option options[] = {
     {"keep-cache", NULL, "leave PROFILE.cache there when done", 0},
     {"cache", "FILE", "use and keep this feature cache, which many runs may share one after the other", 0},
     {"dump", "FILE.npy", "logits (samples, exits + 1, classes) out of fold, the untouched network's last", 0},
+    {"without", "PART,PART", "leave parts of the method out: normalise, prior, heads, gate (for studies)", 0},
     {"skip-bad", NULL, "leave unreadable photos out with a warning", 0},
     EXN_COMMON_OPTIONS};
 

@@ -20,6 +20,7 @@ typedef struct exn_job {
     exn_trainer *trainer;
     bool *held; /* [samples of data]: kept away from the trainer */
     bool measure, skip_bad, resume, keep_cache, shared_cache;
+    unsigned without;  /* EXN_WITHOUT_* */
     size_t held_count; /* 0: figures are out-of-fold */
     size_t labelled, unlabelled_used, to_add, added, steps;
     double extract_s, train_s, total_s;

@@ -220,6 +220,7 @@ static void weigh_blocks(exn_adapt *a) {
         for (size_t i = 0; i < s->count; i++)
             exn_span_weigh(a->span, b, i, a->learns[i] ? (float)(1.0 / (double)a->lessons) : 0.0f);
         const exn_labels labels = labels_of(a, a->learns);
+        if (s->trainer->without & EXN_WITHOUT_PRIOR) continue;
         exn_prior_from_labels(a->shift + b * s->classes, a->seen, &s->trainer->kernels->f32_vector, &labels);
     }
 }
@@ -393,9 +394,12 @@ static void choose_share(exn_gate *gate, exn_adapt *a) {
         gather(a, exn_gate_shares[g]);
         measure(a->loss + g * labelled, a);
     }
+    const unsigned without = a->session->trainer->without;
     exn_gate_weigh(gate, a->loss, labelled, !a->judged && !a->last);
-    if (a->fresh) gate->kept = 0.0f;
     if (!a->fresh && !labelled) gate->kept = 0.5f;
+    if (without & EXN_WITHOUT_GATE) gate->kept = 0.0f;
+    if (without & EXN_WITHOUT_HEADS) gate->kept = 1.0f;
+    if (a->fresh) gate->kept = 0.0f;
 }
 
 /* The general FC plus what was learned, as far as the gate lets it. */
@@ -432,7 +436,7 @@ exn_status exn_adapt_finish(exn_adapt *a) {
     const way *w = &a->table[a->fitted];
     exn_gate gate = {.tried = a->ways,
                      .truth = w->truth,
-                     .prior = w->prior,
+                     .prior = w->prior && !(s->trainer->without & EXN_WITHOUT_PRIOR),
                      .pull = w->pull,
                      .centred = w->centred,
                      .open = a->open,

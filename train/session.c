@@ -96,7 +96,7 @@ float exn_session_calibration(const exn_session *s, size_t exit) {
 static exn_status estimate_frequencies(exn_session *s) {
     const exn_f32_vector *vector = &s->trainer->kernels->f32_vector;
     const float temperature = exn_session_calibration(s, s->exits - 1);
-    if (s->labelled >= EXN_GATE_LABELS) return EXN_OK;
+    if (s->labelled >= EXN_GATE_LABELS || (s->trainer->without & EXN_WITHOUT_PRIOR)) return EXN_OK;
     exn_probabilities(s->share, vector, s->general, s->count, s->classes, temperature);
     EXN_TRY(exn_prior_from_predictions(s->frequency, &s->prior, s->ctx, vector, s->share, s->label, s->count,
                                        s->classes, s->trainer->seed));
@@ -146,6 +146,7 @@ static void consider_camera(exn_session *s) {
     const exn_model *model = profile->model;
     exn_pixels person = {0};
     s->normal = (exn_normalisation){.before = (double)NAN, .after = (double)NAN, .error = (double)NAN};
+    if (s->trainer->without & EXN_WITHOUT_NORMALISE) return;
     for (size_t i = 0; i < s->count; i++) {
         if (!s->samples[i].bytes) return; /* general pixels unknown, or a tensor that is ready for the network */
         exn_pixels_merge(&person, &s->samples[i].pixels);

@@ -13,6 +13,14 @@
 
 typedef struct exn_session exn_session;
 
+/* Parts of the method that a study may leave out, to see what each is worth. */
+enum {
+    EXN_WITHOUT_NORMALISE = 1, /* the person's camera */
+    EXN_WITHOUT_PRIOR = 2,     /* class frequencies, from labels or predictions */
+    EXN_WITHOUT_HEADS = 4,     /* general heads stay, but for frequencies from predictions */
+    EXN_WITHOUT_GATE = 8       /* what was trained is used whatever samples that it has not seen say */
+};
+
 struct exn_trainer {
     exn_context *ctx;
     exn_profile *profile;
@@ -47,6 +55,7 @@ struct exn_trainer {
     exn_session *session; /* NULL: not begun, or finished */
     double used_s;        /* time spent in exn_trainer_run before this call */
     bool unfinished;      /* the last run ended because its time was up */
+    unsigned without;     /* EXN_WITHOUT_*; set before the first run */
     bool keep_held_out;
     exn_held_out held_out; /* of the last run that finished, where kept */
 };

@@ -171,6 +171,16 @@ class Personalise(Case):
         again = self.report(*words)
         self.assertEqual(again["classes"], 11)
 
+    def test_without(self):
+        """Studies leave parts of the method out; the last exit's evidence shows it."""
+        for parts, kept in (("heads", 1), ("gate,prior", 0)):
+            me = self.attach("--exits", "1", name=f"{kept}.safetensors")
+            value = self.report(*self.command(me, "--no-measure", "--without", parts))
+            evidence = value["exits"][-1]["evidence"]
+            self.assertEqual(evidence["general_kept"], kept)
+            self.assertIs(evidence["prior"], False)
+        self.fails(*self.command(me, "--without", "gate,tail"), status=2, says="'tail'")
+
     def test_one_sample_of_a_class(self):
         """Few samples may teach little, but do no harm."""
         me = self.attach("--exits", "1")
