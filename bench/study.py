@@ -3,8 +3,8 @@
 """The study over many people: what personalised early exits gain, what they cost, and whom they harm.
 
 Every person's photos are split into pools that personalise (nested over their sizes) and photos that test, near twins on one
-side; everything about exits goes through the exeunt program. Needs numpy; onnx and Pillow for further yardsticks; matplotlib
-for pictures. What is finished is kept under --out: the same command goes on after a crash.
+side; everything about exits goes through the exeunt program. Needs numpy and Dask's distributed; onnx and Pillow for further
+yardsticks; matplotlib for pictures. What is finished is kept under --out: the same command goes on after a crash.
 
     bench/study.py --data ../shared/data --out /tmp/study --scenario wardrobe --sizes 50 --seeds 1
     bench/study.py --people photos --model net.onnx --classes classes.txt --mean 127 --std 128 --out /tmp/mine
@@ -13,16 +13,16 @@ import argparse
 import json
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 try:
-    from study import StudyError, bars, cells, people, plots, program, report, scenarios, timing, wholes, work
+    from study import StudyError, bars, cells, cluster, people, plots, program, report, results, scenarios, timing, wholes, work
     from study.networks import Network
 except ModuleNotFoundError as missing:
-    sys.exit(f"study: {missing}: pip install numpy (and onnx pillow matplotlib)")
+    sys.exit(f"study: {missing}: pip install numpy distributed (and onnx pillow matplotlib)")
 
-ABLATIONS = (("no-normalise", ("--no-normalise",)), ("no-prior", ("--no-prior",)), ("no-gate", ("--no-gate",)))
+PARTS = ("normalise", "prior", "heads", "gate")  # of the method, that personalise can leave out
 
 
 def read_arguments():
@@ -37,7 +37,9 @@ def read_arguments():
     p.add_argument("--splits", nargs="+", choices=("twins", "random"), default=("twins", "random"))
     p.add_argument("--ablation", action="store_true", help="also with parts of the method left out")
     p.add_argument("--quick", action="store_true", help="only what the bars are about, and no input-normalised yardstick")
-    p.add_argument("--jobs", type=int, default=1, help="processes (default %(default)s)")
+    p.add_argument("--jobs", type=int, default=1, help="worker processes on this machine (default %(default)s)")
+    p.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster instead, whose workers see the same files and find "
+                   "bench/ on PYTHONPATH")
     p.add_argument("--attach", nargs=argparse.REMAINDER, default=[], help="last: further words for exeunt attach")
     p.add_argument("--finetune", type=int, default=0, metavar="N",
                    help="also fine-tune whole networks, for N people a scenario (torch)")
@@ -71,15 +73,19 @@ def hold_to(out, settings):
     """Results of different programs or settings of the exits are not mixed in one folder."""
     path = out / "settings.json"
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != settings:
-        raise StudyError(f"{out}: made by another build or with other words for attach: give a new --out "
-                         "(general/ may be copied there)")
+        raise StudyError(f"{out}: made by another build, with other words for attach, or of other sizes, which splits depend on: "
+                         "give a new --out (general/ may be copied there)")
     path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
 def tasks_of(arguments, prepared):
-    """Seed by seed, so that early reports cover everybody."""
-    return [work.Task(scenario, person, split == "twins", seed) for seed in range(1, arguments.seeds + 1)
-            for split in arguments.splits for scenario in prepared for person in scenario.people]
+    """What the bars are about before the rest, near twins apart before random splits; seed by seed, so that early reports cover
+    everybody."""
+    tasks = [work.Task(replace(scenario, people=()), person, split == "twins", seed, size)
+             for seed in range(1, arguments.seeds + 1) for split in arguments.splits for size in sorted(arguments.sizes)
+             for scenario in prepared for person in scenario.people if size in people.reachable(person, arguments.sizes)]
+    about = {(scenario, split, size) for scenario, split, _, size in bars.WANTED}
+    return sorted(tasks, key=lambda task: ((task.scenario.name, task.kind, task.size) not in about, not task.together))
 
 
 class Meter:
@@ -95,22 +101,18 @@ class Meter:
         print(f"study: {self.done} of {self.total} runs, {left / 60:.0f} min left ({what})", file=sys.stderr, flush=True)
 
 
-def run_all(study, tasks, jobs):
-    """Each task alone or in a pool of processes. One that fails is told of and left for the next time."""
-    todo = [(task, len(work.pending(study, task))) for task in tasks]
-    todo = [(task, count) for task, count in todo if count]
-    meter, failed = Meter(sum(count for _, count in todo)), 0
-    with ProcessPoolExecutor(jobs) as pool:
-        futures = {pool.submit(work.run_task, study, task): (task, count) for task, count in todo}
-        for future in as_completed(futures):
-            task, count = futures[future]
-            what = "/".join(task.stem(0, 0, "").parts[:2]) + f" seed {task.seed}"
-            try:
-                future.result()
-            except (StudyError, OSError) as error:
-                failed += 1
-                print(f"study: {what}: {error}", file=sys.stderr, flush=True)
-            meter.add(count, what)
+def run_all(study, tasks, arguments):
+    """Keeps what each task finds as it ends. One that fails is told of and left for the next time; returns how many."""
+    todo = [(task, runs) for task in tasks if (runs := results.pending(study, task))]
+    meter, failed = Meter(sum(len(runs) for _, runs in todo)), 0
+    for task, runs, found, error in cluster.run_all(study, todo, arguments.jobs, arguments.scheduler) if todo else ():
+        what = f"{task.scenario.name}/{task.person.name} {task.name}"
+        for run in found or ():
+            results.write(study, *run)
+        if error is not None:
+            failed += 1
+            print(f"study: {what}: {error}", file=sys.stderr, flush=True)
+        meter.add(len(runs), what)
     return failed
 
 
@@ -142,9 +144,9 @@ def study(arguments):
         return 0
     arguments.out.mkdir(parents=True, exist_ok=True)
     tool = program.find(arguments.exeunt)
-    hold_to(arguments.out, {"program": tool.digest(), "attach": arguments.attach})
+    hold_to(arguments.out, {"program": tool.digest(), "attach": arguments.attach, "sizes": sorted(arguments.sizes)})
     prepared = prepare(arguments, tool)
-    variants = [v for v in ABLATIONS if tool.has("personalise", v[1][0])] if arguments.ablation else []
+    variants = [(f"no-{part}", ("--without", part)) for part in PARTS] if arguments.ablation else []
     plan = work.Study(tool, arguments.out, tuple(arguments.sizes), tuple(arguments.shares), tuple(variants),
                       frozenset(bars.WANTED) if arguments.quick else None)
     if arguments.only == "timing":
@@ -153,7 +155,7 @@ def study(arguments):
         wholes.measure(plan, prepared[0], arguments.out / "training.json")
     if arguments.only:
         return 0
-    failed = run_all(plan, tasks_of(arguments, prepared), arguments.jobs)
+    failed = run_all(plan, tasks_of(arguments, prepared), arguments)
     for scenario in prepared if arguments.finetune else ():
         wholes.finetune(plan, scenario, arguments.finetune)
     write_report(arguments.out, drawn)

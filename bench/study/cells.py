@@ -97,6 +97,31 @@ class Cell:
         return max(good, key=lambda cut: cut[2]) if good else None
 
 
+    def of(self, people):
+        """The same cell with these people alone."""
+        return Cell(self.key, self.drawn, [run for run in self.runs if run["person"] in people])
+
+
+def cohorts(cells):
+    """cells: of one kind, sizes growing. Lists of cells of the same people over all their sizes: first everybody, up to the size
+    that everybody has photos for; then, over more sizes, ever fewer."""
+    people = [set(cell.people) for cell in cells]
+    for i, mine in enumerate(people):
+        if i + 1 == len(people) or not mine <= people[i + 1]:
+            same = set.intersection(*people[:i + 1])
+            if same:
+                yield [cell.of(same) for cell in cells[:i + 1]]
+
+
+def kinds(cells):
+    """(scenario, split, share) -> its cells without variants, sizes growing."""
+    found = {}
+    for key in sorted(cells, key=lambda k: (k.scenario, k.split, -k.share, k.size)):
+        if not key.variant:
+            found.setdefault((key.scenario, key.split, key.share), []).append(cells[key])
+    return found
+
+
 def read(out, drawn):
     """Key -> Cell of all finished runs under out/runs. drawn: names of the scenarios whose people share classes."""
     cells = {}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of a study: accuracy against milliseconds, and the trend over the number of photos (needs matplotlib)."""
 from .bars import KEEP, POINT
+from .cells import cohorts, kinds
 from .report import heading, title
 
 MARKS = {"untouched": "k*", "last": "bs", "policy-keep": "ro", "policy-untouched": "r^", "sdn-keep": "g+",
@@ -27,17 +28,16 @@ def trade(cell, target):
 
 
 def trends(cells, scenario, split, target):
-    """What the last exit and the policy gain over the untouched network, by number of photos."""
+    """What the policy gains over the untouched network, and its speed-up, by number of photos; a line a cohort."""
     import matplotlib.pyplot as plt
     figure, (gains, speeds) = plt.subplots(1, 2, figsize=(9, 4))
-    mine = [cell for key, cell in cells.items() if (key.scenario, key.split, key.variant) == (scenario, split, "")]
-    for share in sorted({cell.key.share for cell in mine}, reverse=True):
-        row = sorted((cell for cell in mine if cell.key.share == share), key=lambda cell: cell.key.size)
-        sizes = [cell.key.size for cell in row]
-        found = [cell.interval(KEEP, "untouched") for cell in row]
-        bars = [[POINT * (i.mean - i.low) for i in found], [POINT * (i.high - i.mean) for i in found]]
-        gains.errorbar(sizes, [POINT * i.mean for i in found], yerr=bars, marker="o", capsize=3, label=f"{share} % labelled")
-        speeds.plot(sizes, [cell.speedup(KEEP) for cell in row], "o-", label=f"{share} % labelled")
+    for i, (kind, mine) in enumerate((k, m) for k, m in kinds(cells).items() if k[:2] == (scenario, split)):
+        for row, line in zip(cohorts(mine), ("o-", "s--", "^:", "v:")):
+            sizes, label = [cell.key.size for cell in row], f"{kind[2]} % labelled, {len(row[0].people)} people"
+            found = [cell.interval(KEEP, "untouched") for cell in row]
+            spread = [[POINT * (v.mean - v.low) for v in found], [POINT * (v.high - v.mean) for v in found]]
+            gains.errorbar(sizes, [POINT * v.mean for v in found], yerr=spread, fmt=line, color=f"C{i}", capsize=3, label=label)
+            speeds.plot(sizes, [cell.speedup(KEEP) for cell in row], line, color=f"C{i}", label=label)
     gains.axhline(0, color="0.7", linewidth=0.7)
     gains.set(xlabel="photos", ylabel="policy above untouched, points", title=f"{scenario}, {split}")
     speeds.set(xlabel="photos", ylabel="speed-up")

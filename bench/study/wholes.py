@@ -20,6 +20,18 @@ def able(scenario):
     return [person for person in scenario.people if SIZE in people.reachable(person, (SIZE,))]
 
 
+def learn_alone(study, scenario, pool):
+    """Seconds of personalise's `extract` and `train` with a pool, nothing cached."""
+    folder = study.out / "work" / "training"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copyfile(scenario.profile, folder / "profile.safetensors")
+    report = program.personalise(study.program, folder / "profile.safetensors", people.lay_out(pool, folder / "known"), None,
+                                 folder / "cache", scenario.costs, folder / "pool.npy").report
+    shutil.rmtree(folder)
+    return {part: report["seconds"][part] for part in ("extract", "train")}
+
+
 def finetune(study, scenario, count):
     """Fine-tunes for the first `count` people, all labelled, twins together; what is there stays. Files: out/wholes/."""
     from . import finetune
@@ -32,29 +44,24 @@ def finetune(study, scenario, count):
         label, truth = (look_up_label(scenario, photos) for photos in (pool, test))
         found = finetune.finetune(scenario.network.model, inputs(scenario.network, pool), label,
                                   inputs(scenario.network, test), SEED)
+        figures = {"rates": {str(rate): {"accuracy": float((answers == truth).mean()),
+                                         "seconds": seconds * finetune.EPOCHS * len(pool)}
+                             for rate, (answers, seconds) in found.items()},
+                   "exits": learn_alone(study, scenario, pool)}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({str(rate): float((answers == truth).mean()) for rate, (answers, _) in found.items()}) + "\n",
-                        encoding="utf-8")
+        path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 def measure(study, scenario, out):
     """Seconds a photo: of a pass through the whole network forward and backward in PyTorch, of extraction, and of all training of
     exits, each on one thread. Wants a machine that does nothing else."""
     from . import finetune
-    person = able(scenario)[0]
-    pool = people.split(person, study.sizes, SEED, together=True).pools[SIZE]
-    folder = study.out / "work" / "training"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    shutil.copyfile(scenario.profile, folder / "profile.safetensors")
-    report = program.personalise(study.program, folder / "profile.safetensors", people.lay_out(pool, folder / "known"), None,
-                                 folder / "cache", scenario.costs, folder / "pool.npy").report
-    shutil.rmtree(folder)
+    pool = people.split(able(scenario)[0], study.sizes, SEED, together=True).pools[SIZE]
     label = look_up_label(scenario, pool)
     _, whole = finetune.train_timed(scenario.network.model, inputs(scenario.network, pool[:TIMED_PHOTOS]), label[:TIMED_PHOTOS],
                                     TIMED_EPOCHS)
-    figures = {"network": scenario.network.name, "photos": len(pool), "epochs": finetune.EPOCHS, "whole": whole,
-               "extract": report["seconds"]["extract"] / len(pool), "train": report["seconds"]["train"] / len(pool)}
+    figures = {"network": scenario.network.name, "photos": len(pool), "epochs": finetune.EPOCHS, "whole": whole}
+    figures |= {part: seconds / len(pool) for part, seconds in learn_alone(study, scenario, pool).items()}
     out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One person, one split of their photos: everything that is measured there. Tasks know nothing of each other, so they may run
-anywhere that sees the same files; every finished run is a pair of files, and is not computed again."""
+"""One person, one split of their photos, one size of the pool: everything that is measured there. Tasks know nothing of each
+other, so they may run anywhere that sees the same photos; what they find they return."""
 import contextlib
 import fcntl
-import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,15 @@ from . import features, people, policies, probes
 from .networks import Network
 from .program import Costs, Program, evaluate, personalise, read_costs
 
-LABELS_LEAST = 10  # fewer labels in a pool: the untouched network's answers stand in for them in choices
+LABELS_LEAST = 10  # fewer labels in a pool: the last exit's answers stand in for them in choices
+ABLATED_SIZE = 50  # photos in the pools from which the method also learns with parts left out
 
 
 @dataclass(frozen=True)
 class Scenario:
     name: str
     network: Network
-    people: tuple
+    people: tuple  # empty in a Task, which has its own
     drawn: bool  # people drawn from shared classes: intervals are over classes
     profile: Path  # general exits
     costs: Path
@@ -45,14 +46,19 @@ class Task:
     person: people.Person
     together: bool  # near twins
     seed: int
+    size: int
 
     @property
     def kind(self):
         return "twins" if self.together else "random"
 
-    def stem(self, size, share, variant):
-        name = f"{self.kind}-seed{self.seed}-photos{size}-labelled{share}"
-        return Path(self.scenario.name, self.person.name, name + (f"-{variant}" if variant else ""))
+    @property
+    def name(self):
+        return f"{self.kind}-seed{self.seed}-photos{self.size}"
+
+    def stem(self, share, variant):
+        """Of the two files of a run, below the folder of runs."""
+        return Path(self.scenario.name, self.person.name, f"{self.name}-labelled{share}" + (f"-{variant}" if variant else ""))
 
 
 @contextlib.contextmanager
@@ -65,22 +71,14 @@ def alone(path):
 
 
 def runs(study, task):
-    """(size, share, variant) of everything to be run for a task; variants only where everything is labelled or nothing is."""
-    for size in people.reachable(task.person, study.sizes):
-        for share in study.shares:
-            if study.wanted is not None and (task.scenario.name, task.kind, share, size) not in study.wanted:
-                continue
-            for variant, words in (("", ()), *study.variants):
-                if not variant or share in (0, 100):
-                    yield size, share, variant, words
-
-
-def path_of(study, task, size, share, variant):
-    return study.out / "runs" / task.stem(size, share, variant).with_suffix(".json")
-
-
-def pending(study, task):
-    return [run for run in runs(study, task) if not path_of(study, task, *run[:3]).exists()]
+    """(share, variant, its words) of everything to be run for a task; variants where the bars are and there is something to
+    leave out."""
+    for share in study.shares:
+        if study.wanted is not None and (task.scenario.name, task.kind, share, task.size) not in study.wanted:
+            continue
+        yield share, "", ()
+        if task.size == ABLATED_SIZE and task.together and share in (0, 100):
+            yield from ((share, variant, words) for variant, words in study.variants)
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,8 @@ class Setting:
     """What the runs of a task share."""
     study: Study
     task: Task
-    split: people.Split
+    pool: tuple  # photos
+    test: tuple
     folder: Path  # for temporary files; its depth under study.out is the general profile's, which names its network relatively
     costs: Costs
     known: dict  # features of every photo by path, or None
@@ -123,7 +122,7 @@ def feature_yardsticks(setting, test, known, label):
     """known: labelled photos of the pool, label: theirs."""
     if setting.known is None or not known:
         return {}
-    train, later = look_up(setting, known), look_up(setting, setting.split.test)
+    train, later = look_up(setting, known), look_up(setting, setting.test)
     weight, bias = probes.fit_linear(train, label, test.untouched.shape[1])
     return {"nearest": probes.nearest(train, label, later), "probe": (later @ weight.T + bias).argmax(1)}
 
@@ -133,7 +132,7 @@ def normalised(setting, pool):
     scenario = setting.task.scenario
     if scenario.moments is None:
         return None
-    return features.normalised_logits(setting.study.program, scenario.network, setting.split.test, pool,
+    return features.normalised_logits(setting.study.program, scenario.network, setting.test, pool,
                                       scenario.moments).argmax(1)
 
 
@@ -141,14 +140,13 @@ def normalised(setting, pool):
 
 
 def stands(pool):
-    """What choices are made on: out-of-fold logits with labels, or with the untouched network's answers where labels are few.
-    Also the shares that the targets ask for."""
+    """What choices are made on: out-of-fold logits with labels, or with the last exit's answers where labels are few. Also the
+    shares of right answers that the targets ask for."""
     have = pool.label >= 0
-    if have.sum() >= LABELS_LEAST:
-        stand = policies.Stand(pool.exits[have], pool.label[have])
-        untouched = float((pool.untouched[have].argmax(1) == stand.reference).mean())
-    else:
-        stand, untouched = policies.Stand(pool.exits, pool.untouched.argmax(1)), 1.0
+    if have.sum() < LABELS_LEAST:
+        return policies.Stand(pool.exits, pool.exits[:, -1].argmax(1)), {"untouched": 1.0, "keep": 1.0}
+    stand = policies.Stand(pool.exits[have], pool.label[have])
+    untouched = float((pool.untouched[have].argmax(1) == stand.reference).mean())
     return stand, {"untouched": untouched, "keep": max(untouched, stand.last_accuracy)}
 
 
@@ -198,7 +196,7 @@ def ask_program(setting, known, unknown, words):
     pool = personalise(study.program, profile, *lay_out_pool(folder, known, unknown), setting.cache, scenario.costs,
                        folder / "pool.npy", words)
     if not (folder / "test").exists():
-        people.lay_out(setting.split.test, folder / "test")
+        people.lay_out(setting.test, folder / "test")
     test = evaluate(study.program, profile, folder / "test", setting.cache, scenario.costs, folder / "test.npy")
     for name in ("known", "unknown"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -231,74 +229,60 @@ def oracle(setting, test):
     return policies.surface(test.exits, temperature, test.label, setting.costs)
 
 
-def write_run(path, record, arrays):
-    """Both files, whole or not at all; the record last, for it is what counts as finished."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npz")
-    np.savez_compressed(part, **arrays)
-    part.replace(path.with_suffix(".npz"))
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
-
-
 def kept_arrays(setting, found, pool, test):
     """Photo by photo: who was right, and the logits for whoever wants to try another policy on them; and the oracle's view."""
     right = np.stack([answers == test.label for answers, _ in found.values()])
     return {"methods": np.array(list(found)), "right": right, "label": test.label,
-            "photos": np.array([f"{photo.label}/{photo.path.stem}" for photo in setting.split.test]),
+            "photos": np.array([f"{photo.label}/{photo.path.stem}" for photo in setting.test]),
             "oracle": oracle(setting, test),
             "logits": test.exits.astype(np.float16), "untouched": test.untouched.astype(np.float16),
             "pool_logits": pool.exits.astype(np.float16), "pool_untouched": pool.untouched.astype(np.float16),
             "pool_label": pool.label}
 
 
-def run_one(setting, size, share, variant, words, normalised_answers):
+def run_one(setting, share, variant, words, normalised_answers):
+    """(record, arrays) of one run."""
     task = setting.task
-    known, unknown = people.labelled(setting.split.pools[size], share)
+    known, unknown = people.labelled(setting.pool, share)
     pool, test = ask_program(setting, known, unknown, words)
     found = gather(setting, pool, test, known, plain_only=bool(variant))
     if normalised_answers is not None and not variant:
         found["normalised"] = (normalised_answers, setting.costs.full)
     record = {"scenario": task.scenario.name, "person": task.person.name, "split": task.kind,
-              "seed": task.seed, "size": size, "share": share, "variant": variant, "photos": len(test.label),
+              "seed": task.seed, "size": task.size, "share": share, "variant": variant, "photos": len(test.label),
               "labelled": len(known), "full_ms": setting.costs.full, "methods": summary(found, test.label),
               "seconds": pool.report["seconds"], "epochs": pool.report["epochs"],
               "cache_bytes": pool.report["cache_bytes"],
               "leaves": {target: np.bincount(point.taken, minlength=test.exits.shape[1]).tolist()
                          for target, point in test.points.items()},
               "decisions": [exit.get("decision") for exit in test.report["exits"]]}
-    write_run(path_of(setting.study, task, size, share, variant), record, kept_arrays(setting, found, pool, test))
+    return record, kept_arrays(setting, found, pool, test)
 
 
-def run_task(study, task):
-    """All pending runs of a task; returns how many."""
-    scenario, todo = task.scenario, pending(study, task)
-    if not todo:
-        return 0
+def known_features(scenario):
+    if scenario.features is None:
+        return None
+    with np.load(scenario.features) as held:
+        return dict(zip(held["paths"].tolist(), held["features"]))
+
+
+def run_task(study, task, todo):
+    """todo: those of `runs` that are wanted. A (stem, record, arrays) each; none where groups of twins did not fill the pool."""
+    scenario = task.scenario
     split = people.split(task.person, study.sizes, task.seed, task.together)
-    known = None
-    if scenario.features is not None:
-        with np.load(scenario.features) as held:
-            known = dict(zip(held["paths"].tolist(), held["features"]))
-    folder = study.out / "work" / "-".join(task.stem(0, 0, "").parts)
-    setting = Setting(study, task, split, folder, read_costs(scenario.costs), known)
+    if task.size not in split.pools:
+        return []
+    folder = study.out / "work" / "-".join((*task.stem(0, "").parts, str(os.getpid())))
+    setting = Setting(study, task, split.pools[task.size], split.test, folder, read_costs(scenario.costs),
+                      known_features(scenario))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     setting.cache.parent.mkdir(parents=True, exist_ok=True)
     try:
         with alone(setting.cache.with_suffix(".lock")):
-            run_all(setting, todo)
+            plain = any(not variant for _, variant, _ in todo)
+            answers = normalised(setting, setting.pool) if plain else None
+            return [(task.stem(share, variant), *run_one(setting, share, variant, words, answers))
+                    for share, variant, words in todo]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return len(todo)
-
-
-def run_all(setting, todo):
-    normalised_of = {}
-    for size, share, variant, words in todo:
-        if size not in setting.split.pools:
-            continue  # groups of twins did not fill it
-        if size not in normalised_of and not variant:
-            normalised_of[size] = normalised(setting, setting.split.pools[size])
-        run_one(setting, size, share, variant, words, normalised_of.get(size))

@@ -6,6 +6,7 @@ import pathlib
 import random
 import subprocess
 import sys
+import types
 import unittest
 
 try:
@@ -15,7 +16,7 @@ except ImportError:
 
 sys.path.insert(0, str(pathlib.Path(os.environ["EXN_SOURCE_ROOT"]) / "bench"))
 from program import NETWORK, PROGRAM, ROOT, Case, picture, png  # noqa: E402
-from study import people, policies, probes, program, statistics  # noqa: E402
+from study import cells, cluster, people, policies, probes, program, statistics, work  # noqa: E402
 
 
 def somebody(groups):
@@ -119,6 +120,16 @@ class Leaving(unittest.TestCase):
         taken = policies.leave(policies.shares(logits, temperature).max(2), thresholds)
         self.assertGreaterEqual((policies.pick(stand.answers, taken) == label).mean(), stand.last_accuracy - policies.DROP - 1e-9)
 
+    def test_without_labels(self):
+        """Others leave where they say what the last exit says, instead of never."""
+        logits, _ = self.some_logits(300, 7)
+        stand, targets = work.stands(types.SimpleNamespace(exits=logits, untouched=logits[:, 0], label=np.full(300, -1)))
+        cost = self.costs.cascade(np.ones(3, bool))
+        setting = policies.choose(policies.Confidence(), stand, cost, targets["untouched"])
+        answers, ms = policies.apply(policies.Confidence(), logits, setting, cost)
+        self.assertGreaterEqual((answers == logits[:, -1].argmax(1)).mean(), 1 - policies.DROP - 1e-9)
+        self.assertLess(ms.mean(), cost[-1])
+
     def test_oracle_dominates(self):
         logits, label = self.some_logits(200, 6)
         curve = policies.envelope(policies.surface(logits, [1, 1, 1], label, self.costs).reshape(-1, 2))
@@ -153,10 +164,35 @@ class Yardsticks(unittest.TestCase):
         self.assertGreater((probes.nearest(features[:60], label[:60], features[60:]) == label[60:]).mean(), 0.95)
 
 
+class Cohorts(unittest.TestCase):
+    def cell(self, size, people):
+        key = cells.Key("own", "twins", 100, size)
+        return cells.Cell(key, False, [{"person": person} for person in people for _ in range(2)])
+
+    def test_same_people_over_all_sizes(self):
+        mine = [self.cell(10, "abcd"), self.cell(25, "abc"), self.cell(50, "abc"), self.cell(100, "a")]
+        found = [[(cell.key.size, "".join(cell.people), len(cell.runs)) for cell in cohort] for cohort in cells.cohorts(mine)]
+        self.assertEqual(found, [[(10, "abcd", 8)], [(10, "abc", 6), (25, "abc", 6), (50, "abc", 6)],
+                                 [(10, "a", 2), (25, "a", 2), (50, "a", 2), (100, "a", 2)]])
+
+    def test_one_cohort(self):
+        found = list(cells.cohorts([self.cell(10, "ab"), self.cell(25, "abc")]))
+        self.assertEqual([len(cohort) for cohort in found], [2])
+
+
+# Ends whoever started it, once: the worker that personalises the first person.
+MURDERER = """#!/bin/sh
+if [ "$1" = personalise ] && mkdir "{flag}" 2>/dev/null; then kill -9 $PPID; exit 1; fi
+exec "{program}" "$@"
+"""
+
+
+@unittest.skipIf(isinstance(cluster.distributed, ImportError), "no distributed")
 class Program(Case):
     """The whole way on two made-up people; labels mean nothing here."""
 
-    def lay_out(self):
+    def setUp(self):
+        super().setUp()
         (self.folder / "classes.txt").write_text("".join(f"c{i}\n" for i in range(10)))
         for name, seed in (("ann", 1), ("bob", 2)):
             rng = random.Random(seed)
@@ -165,17 +201,23 @@ class Program(Case):
                 place.mkdir(parents=True, exist_ok=True)
                 png(place / f"{i}.png", 28, 28, picture(rng))
 
-    def study(self, *words):
-        command = [sys.executable, "-B", ROOT / "bench" / "study.py", "--exeunt", PROGRAM, "--out", self.folder / "out", *words]
+    def study(self, *words, exeunt=PROGRAM):
+        command = [sys.executable, "-B", ROOT / "bench" / "study.py", "--exeunt", exeunt, "--out", self.folder / "out",
+                   "--people", self.folder / "people", "--model", NETWORK, "--classes", self.folder / "classes.txt",
+                   "--seeds", "1", "--splits", "random", *words]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done
 
     def test_own_people(self):
-        self.lay_out()
-        words = ("--people", self.folder / "people", "--model", NETWORK, "--classes", self.folder / "classes.txt",
-                 "--seeds", "1", "--shares", "100", "0", "--splits", "random")
-        done = self.study(*words)
+        """A worker dies of its first person: Dask starts another, and that person has their turn again. Later, what is there
+        is not computed again."""
+        flag, murderer = self.folder / "done", self.folder / "murderer"
+        murderer.write_text(MURDERER.format(flag=flag, program=PROGRAM))
+        murderer.chmod(0o755)
+        words = ("--shares", "100", "0", "--jobs", "2")
+        done = self.study(*words, exeunt=murderer)
+        self.assertTrue(flag.is_dir())
         self.assertIn("4 of 4 runs", done.stderr)
         document = json.loads((self.folder / "out/study.json").read_text())
         rows = {(row["share"], row["method"]): row for row in document["cells"]}
@@ -183,8 +225,14 @@ class Program(Case):
         for method in ("masked-true", "prior", "last", "exit0", "sdn-keep", "ensemble-keep", "patience-keep", "earlyon-keep"):
             self.assertIn((100, method), rows)
         next((self.folder / "out/runs/own/bob").glob("*labelled0.json")).unlink()
-        self.assertIn("1 of 1 runs", self.study(*words).stderr)
+        self.assertIn("1 of 1 runs", self.study(*words, exeunt=murderer).stderr)
         self.assertIn("random split, 10 photos", (self.folder / "out/report.md").read_text())
+        self.assertIn(",bob,1,34,10,policy-keep,", (self.folder / "out/runs.csv").read_text())
+
+    def test_cluster_of_others(self):
+        with cluster.distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as others:
+            done = self.study("--shares", "0", "--scheduler", others.scheduler_address)
+        self.assertIn("2 of 2 runs", done.stderr)
 
 
 if __name__ == "__main__":
