@@ -11,7 +11,7 @@
 static exn_status classify(exn_tool *tool, exn_runner *runner, const exn_profile *profile, const char *path) {
     exn_picture picture = {0};
     const double begin = exn_now();
-    EXN_TRY(exn_picture_load(&picture, tool->ctx, path));
+    EXN_TRY(exn_picture_load(&picture, tool->ctx, path, profile->preprocess.size));
     const double decode_ms = (exn_now() - begin) * 1e3;
     const exn_image image = exn_picture_view(&picture);
     exn_answer answer = {.struct_size = sizeof answer};

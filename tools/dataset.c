@@ -63,6 +63,7 @@ exn_status exn_dataset_open_wished(exn_dataset **out, exn_context *ctx, const ch
     data->ctx = ctx;
     data->names = wish->names;
     data->class_count = wish->class_count;
+    data->side = wish->side;
     data->skip_unknown = wish->skip_unknown;
     data->path = exn_strdup(ctx, path);
     exn_status status = data->path == NULL ? EXN_E_NOMEM : open_source(data, path);
@@ -142,7 +143,7 @@ static exn_status read_tensor(exn_datum *out, exn_dataset *data, size_t index) {
 
 static exn_status load_picture(exn_dataset *data, size_t index) {
     exn_picture_free(&data->picture, data->ctx);
-    return exn_picture_load(&data->picture, data->ctx, data->files[index]);
+    return exn_picture_load(&data->picture, data->ctx, data->files[index], data->side);
 }
 
 exn_status exn_dataset_read(exn_datum *out, exn_dataset *data, size_t index) {

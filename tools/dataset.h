@@ -20,6 +20,7 @@ exn_status exn_dataset_open(exn_dataset **out, exn_context *ctx, const char *pat
 typedef struct exn_dataset_wish {
     const char *const *names;
     size_t class_count;
+    size_t side;       /* that photos are resized to, see exn_picture_load; 0: they are decoded in full */
     bool skip_unknown; /* folders that are no class are left out with a warning, and all of them may be */
 } exn_dataset_wish;
 exn_status exn_dataset_open_wished(exn_dataset **out, exn_context *ctx, const char *path, const exn_dataset_wish *wish);

@@ -10,7 +10,7 @@
 typedef struct exn_slot {
     exn_context *ctx;
     const char *file; /* NULL: nothing is loaded */
-    size_t index;
+    size_t index, side;
     exn_picture picture;
     exn_status status;
     pthread_t thread;
@@ -51,7 +51,7 @@ exn_status exn_dataset_read_ahead(exn_dataset *data, size_t threads, const bool 
 
 static void *load(void *argument) {
     exn_slot *slot = argument;
-    slot->status = exn_picture_load(&slot->picture, slot->ctx, slot->file);
+    slot->status = exn_picture_load(&slot->picture, slot->ctx, slot->file, slot->side);
     return NULL;
 }
 
@@ -65,6 +65,7 @@ static void load_group(exn_dataset *data, size_t first) {
         while (i > 0 && index < data->count && ahead->skip != NULL && ahead->skip[index]) index++;
         slot->file = index < data->count ? data->files[index] : NULL;
         slot->index = index++;
+        slot->side = data->side;
         slot->running = i > 0 && slot->file != NULL && pthread_create(&slot->thread, NULL, load, slot) == 0;
     }
     for (size_t i = 0; i < ahead->count; i++)

@@ -13,7 +13,7 @@ struct exn_dataset {
     exn_context *ctx;
     char *path; /* as given */
     const char *const *names;
-    size_t class_count;
+    size_t class_count, side;
     bool skip_unknown;
     size_t count, skipped;
     int64_t *labels; /* NULL: all unlabelled */

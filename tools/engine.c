@@ -44,8 +44,10 @@ exn_status exn_person_turn(exn_person *person, exn_tool *tool) {
 }
 
 exn_status exn_person_data(exn_dataset **out, exn_tool *tool, const exn_person *person, const char *path) {
-    return exn_dataset_open(out, tool->ctx, path, (const char *const *)person->profile->classes,
-                            person->profile->class_count);
+    const exn_dataset_wish wish = {.names = (const char *const *)person->profile->classes,
+                                   .class_count = person->profile->class_count,
+                                   .side = person->profile->preprocess.size};
+    return exn_dataset_open_wished(out, tool->ctx, path, &wish);
 }
 
 bool exn_engine_arithmetic(exn_plan_options *out, exn_tool *tool) {

@@ -137,7 +137,7 @@ static exn_status turn_upright(exn_picture *picture, exn_context *ctx, unsigned 
     return EXN_OK;
 }
 
-exn_status exn_picture_load(exn_picture *out, exn_context *ctx, const char *path) {
+exn_status exn_picture_load(exn_picture *out, exn_context *ctx, const char *path, size_t side) {
     static const uint8_t jpeg_magic[] = {0xff, 0xd8, 0xff}, png_magic[] = {0x89, 'P', 'N', 'G', 0x0d, 0x0a, 0x1a, 0x0a};
     uint8_t *bytes = NULL;
     size_t count = 0;
@@ -146,7 +146,7 @@ exn_status exn_picture_load(exn_picture *out, exn_context *ctx, const char *path
     unsigned orientation = 1;
     exn_status status;
     if (count >= sizeof jpeg_magic && memcmp(bytes, jpeg_magic, sizeof jpeg_magic) == 0)
-        status = exn_jpeg_decode(&picture, &orientation, ctx, bytes, count);
+        status = exn_jpeg_decode(&picture, &orientation, ctx, bytes, count, side);
     else if (count >= sizeof png_magic && memcmp(bytes, png_magic, sizeof png_magic) == 0)
         status = exn_png_decode(&picture, &orientation, ctx, bytes, count);
     else

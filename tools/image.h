@@ -16,8 +16,9 @@ typedef struct exn_picture {
 } exn_picture;
 
 /* The kind is told by the content, not by the name. EXIF orientation is applied; CMYK is converted; 16 bits are scaled to
- * 8; transparency is dropped. A damaged or truncated file is refused. Messages start with the path. */
-exn_status exn_picture_load(exn_picture *out, exn_context *ctx, const char *path);
+ * 8; transparency is dropped. A damaged or truncated file is refused. Messages start with the path. A JPEG file is decoded
+ * at a half, a quarter or an eighth of its size where the shorter side still is twice `side` pixels or more; 0: in full. */
+exn_status exn_picture_load(exn_picture *out, exn_context *ctx, const char *path, size_t side);
 void exn_picture_free(exn_picture *picture, exn_context *ctx);
 /* Borrowed view for the library. */
 exn_image exn_picture_view(const exn_picture *picture);
@@ -28,7 +29,7 @@ exn_status exn_file_read(uint8_t **out, size_t *bytes, exn_context *ctx, const c
 
 /* The decoders: exn_picture_load chooses between them. `out` may hold pixels after a failure too. *orientation: 1..8. */
 exn_status exn_jpeg_decode(exn_picture *out, unsigned *orientation, exn_context *ctx, const uint8_t *bytes,
-                           size_t count);
+                           size_t count, size_t side);
 exn_status exn_png_decode(exn_picture *out, unsigned *orientation, exn_context *ctx, const uint8_t *bytes,
                           size_t count);
 /* Checks the size against the limits above and allocates the pixels. */

@@ -80,8 +80,16 @@ static exn_status read_rows(exn_picture *out, jpeg_job *job, exn_context *ctx) {
     return EXN_OK;
 }
 
+/* The library shrinks blocks of 8x8 pixels as it decodes them: less to decode, to keep and to resize. */
+static unsigned shrink(const struct jpeg_decompress_struct *jpeg, size_t side) {
+    const size_t shorter = jpeg->image_width < jpeg->image_height ? jpeg->image_width : jpeg->image_height;
+    unsigned by = side > 0 ? 8 : 1;
+    while (by > 1 && shorter / by / 2 < side) by /= 2;
+    return by;
+}
+
 static exn_status decode(exn_picture *out, unsigned *orientation, jpeg_job *job, exn_context *ctx, const uint8_t *bytes,
-                         size_t count) {
+                         size_t count, size_t side) {
     struct jpeg_decompress_struct *jpeg = &job->jpeg;
     if (setjmp(job->escape) != 0) return exn_fail(ctx, EXN_E_FORMAT, "JPEG: %s", job->message);
     jpeg_create_decompress(jpeg);
@@ -105,6 +113,7 @@ static exn_status decode(exn_picture *out, unsigned *orientation, jpeg_job *job,
         break;
     }
     *orientation = read_orientation(jpeg);
+    jpeg->scale_denom = shrink(jpeg, side);
     jpeg_start_decompress(jpeg);
     EXN_TRY(read_rows(out, job, ctx));
     jpeg_finish_decompress(jpeg);
@@ -112,7 +121,7 @@ static exn_status decode(exn_picture *out, unsigned *orientation, jpeg_job *job,
 }
 
 exn_status exn_jpeg_decode(exn_picture *out, unsigned *orientation, exn_context *ctx, const uint8_t *bytes,
-                           size_t count) {
+                           size_t count, size_t side) {
     jpeg_job *job = exn_calloc(ctx, 1, sizeof *job);
     if (job == NULL) return EXN_E_NOMEM;
     job->jpeg.err = jpeg_std_error(&job->errors);
@@ -120,7 +129,7 @@ exn_status exn_jpeg_decode(exn_picture *out, unsigned *orientation, exn_context 
     job->errors.output_message = print_nothing;
     job->errors.emit_message = judge_warning;
     job->monitor.progress_monitor = limit_scans;
-    const exn_status status = decode(out, orientation, job, ctx, bytes, count);
+    const exn_status status = decode(out, orientation, job, ctx, bytes, count, side);
     jpeg_destroy_decompress(&job->jpeg);
     exn_free(ctx, job);
     return status;

@@ -39,6 +39,7 @@ exn_status exn_pretrain_wanted(bool *wanted, exn_tool *tool) {
 static exn_status open_one(teaching *t, const char *path) {
     exn_dataset_wish wish = {.names = (const char *const *)t->profile->classes,
                              .class_count = t->profile->class_count,
+                             .side = t->profile->preprocess.size,
                              .skip_unknown = t->skip_bad};
     EXN_TRY(exn_dataset_open_wished(&t->person[t->persons], t->tool->ctx, path, &wish));
     exn_dataset *data = t->person[t->persons++];

@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     exn_context *ctx = fuzz_context();
     const size_t live = fuzz_live();
     exn_picture picture = {0};
-    if (exn_picture_load(&picture, ctx, fuzz_file(0, "photo", bytes, size)) == EXN_OK) {
+    if (exn_picture_load(&picture, ctx, fuzz_file(0, "photo", bytes, size), size % 64) == EXN_OK) {
         const exn_image image = exn_picture_view(&picture);
         if (image.width * image.height <= RESIZED_MAX) see(&image);
         exn_picture_free(&picture, ctx);

@@ -85,7 +85,7 @@ START_TEST(colour_spaces) {
     for (size_t k = 0; k < 3; k++) {
         exn_picture picture = {0};
         write_jpeg(d.path, kinds[k].space, kinds[k].components, 0);
-        unit_assert_ok(d.ctx, exn_picture_load(&picture, d.ctx, d.path));
+        unit_assert_ok(d.ctx, exn_picture_load(&picture, d.ctx, d.path, 0));
         ck_assert_uint_eq(picture.channels, kinds[k].channels);
         ck_assert_uint_eq(picture.width, WIDTH);
         ck_assert_uint_eq(picture.height, HEIGHT);
@@ -93,6 +93,26 @@ START_TEST(colour_spaces) {
             ck_assert_int_gt(grey_at(&picture, 3, 3, c), 190);
             ck_assert_int_lt(grey_at(&picture, 20, 12, c), 20);
         }
+        exn_picture_free(&picture, d.ctx);
+    }
+    close_desk(&d);
+}
+END_TEST
+
+/* Never to less than twice the side that is asked for; what is left is the mean of what was there. */
+START_TEST(large_files_are_shrunk) {
+    desk d = open_desk();
+    const struct {
+        size_t side, width;
+    } wishes[] = {{0, WIDTH}, {8, WIDTH}, {5, WIDTH}, {4, WIDTH / 2}, {2, WIDTH / 4}, {1, WIDTH / 8}};
+    write_jpeg(d.path, JCS_GRAYSCALE, 1, 0);
+    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++) {
+        exn_picture picture = {0};
+        unit_assert_ok(d.ctx, exn_picture_load(&picture, d.ctx, d.path, wishes[i].side));
+        ck_assert_uint_eq(picture.width, wishes[i].width);
+        ck_assert_uint_eq(picture.height, HEIGHT * picture.width / WIDTH);
+        ck_assert_int_gt(grey_at(&picture, 0, 0, 0), 200);
+        ck_assert_int_lt(grey_at(&picture, picture.width - 1, picture.height - 1, 0), 30);
         exn_picture_free(&picture, d.ctx);
     }
     close_desk(&d);
@@ -107,7 +127,7 @@ START_TEST(orientation_is_applied) {
     for (uint8_t orientation = 1; orientation <= 8; orientation++) {
         exn_picture picture = {0};
         write_jpeg(d.path, JCS_GRAYSCALE, 1, orientation);
-        unit_assert_ok(d.ctx, exn_picture_load(&picture, d.ctx, d.path));
+        unit_assert_ok(d.ctx, exn_picture_load(&picture, d.ctx, d.path, 0));
         ck_assert_uint_eq(picture.width, orientation >= 5 ? HEIGHT : WIDTH);
         ck_assert_uint_eq(picture.height, orientation >= 5 ? WIDTH : HEIGHT);
         for (int corner = 0; corner < 4; corner++) {
@@ -135,7 +155,7 @@ START_TEST(truncations_are_refused) {
     for (size_t length = 0; length + 8 < whole; length += 7) {
         unit_write_file(d.path, bytes, length);
         exn_picture picture = {0};
-        unit_assert_fails(d.ctx, exn_picture_load(&picture, d.ctx, d.path), EXN_E_FORMAT, d.path);
+        unit_assert_fails(d.ctx, exn_picture_load(&picture, d.ctx, d.path, 0), EXN_E_FORMAT, d.path);
     }
     close_desk(&d);
 }
@@ -143,7 +163,7 @@ END_TEST
 
 static exn_status load_and_free(exn_context *ctx, void *user) {
     exn_picture picture = {0};
-    EXN_TRY(exn_picture_load(&picture, ctx, user));
+    EXN_TRY(exn_picture_load(&picture, ctx, user, 0));
     exn_picture_free(&picture, ctx);
     return EXN_OK;
 }
@@ -209,6 +229,7 @@ START_TEST(exif_is_bounded) {
 END_TEST
 
 int main(void) {
-    return unit_run("image", (const TTest *const[]){colour_spaces, orientation_is_applied, truncations_are_refused,
-                                                    memory_may_be_short, photos_ahead, exif_is_bounded, NULL});
+    return unit_run("image", (const TTest *const[]){colour_spaces, large_files_are_shrunk, orientation_is_applied,
+                                                    truncations_are_refused, memory_may_be_short, photos_ahead,
+                                                    exif_is_bounded, NULL});
 }
