@@ -3,6 +3,7 @@
 (default 12; from 100 on longer work is killed, of which more is kept on the way); EXN_KILL_SEED: of the moments."""
 import os
 import random
+import resource
 import signal
 import subprocess
 import time
@@ -13,6 +14,12 @@ from program import NETWORK, PROGRAM, Case, person
 KILLS = int(os.environ.get("EXN_KILLS", "12"))
 LONG = KILLS >= 100
 SEED = int(os.environ.get("EXN_KILL_SEED", str(time.time_ns() % 10 ** 6)))
+
+
+def computed():
+    """Seconds of processor time that programs took: what others do on this machine does not count."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Kill(Case):
@@ -43,7 +50,7 @@ class Kill(Case):
     def until_done(self, me, words, again, length, kills):
         """Killed up to `kills` times, then left alone. Returns how often. The profile is always the old or the new one."""
         old = me.read_bytes() if me.exists() else None
-        done = 0
+        done, begin = 0, computed()
         while done < kills and not self.run_for(self.rng.uniform(0, length), words):
             done += 1
             words = again
@@ -51,14 +58,17 @@ class Kill(Case):
             self.assertTrue(now in (old, self.like.read_bytes()), f"seed {SEED}, kill {done}")
         if done == kills:
             self.works(*again)
+        if LONG:  # two seconds of work a kill, and starting again
+            self.assertLess(computed() - begin, 1.2 * self.whole + 2.5 * done, f"seed {SEED}, {done} kills")
         self.assertEqual(me.read_bytes(), self.like.read_bytes(), f"seed {SEED}, {done} kills")
         for name in ("progress", "progress.0", "progress.1", "cache", "pretrain"):
             self.assertFalse(me.with_name(f"{me.name}.{name}").exists(), name)
         return done
 
     def measure(self, words):
-        begin = time.monotonic()
+        begin, self.whole = time.monotonic(), -computed()
         self.works(*words)
+        self.whole += computed()
         return time.monotonic() - begin
 
     def check_personal(self, kills, *attach):
