@@ -7,7 +7,7 @@
 
 /* Every allocation of the library is aligned to this: a cache line, and the widest vector. */
 #define EXN_ALIGNMENT 64u
-#define EXN_MESSAGE_BYTES 512u
+#define EXN_MESSAGE_BYTES 1024u
 #define EXN_THREADS_MAX 256u
 
 #if defined(__GNUC__)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Arithmetic and movement on constants, element by element. */
 #include "graph/constfold.h"
+#include "kernels/elementwise.h"
 
 #include <math.h>
 #include <string.h>
@@ -133,6 +134,10 @@ static float combine_real(exn_op op, float a, float b) {
         return a - b;
     case EXN_OP_Mul:
         return a * b;
+    case EXN_OP_Max:
+        return a > b ? a : b;
+    case EXN_OP_Min:
+        return a < b ? a : b;
     default:
         return a / b;
     }
@@ -147,6 +152,10 @@ static int64_t combine_whole(exn_op op, int64_t a, int64_t b) {
         return (int64_t)((uint64_t)a - (uint64_t)b);
     case EXN_OP_Mul:
         return (int64_t)((uint64_t)a * (uint64_t)b);
+    case EXN_OP_Max:
+        return a > b ? a : b;
+    case EXN_OP_Min:
+        return a < b ? a : b;
     default:
         return b == -1 ? (int64_t)(0 - (uint64_t)a) : a / b;
     }
@@ -188,6 +197,17 @@ static exn_status fold_binary(uint8_t *y, const exn_infer *s) {
     return EXN_OK;
 }
 
+/* Those functions that need no instruction set's help. */
+static exn_status fold_unary(uint8_t *y, const exn_infer *s) {
+    const exn_value *x = exn_infer_input(s, 0);
+    float *out = (float *)(void *)y;
+    const size_t count = exn_shape_elements(&x->shape);
+    for (size_t i = 0; i < count; i++) out[i] = exn_value_f32(x, i);
+    exn_unary(NULL, s->attrs.activation, count, out, out, s->attrs.lo, s->attrs.hi);
+    if (exn_floats_finite(out, count) == count) return EXN_OK;
+    return exn_fail(s->ctx, EXN_E_FORMAT, "constant arithmetic gives a value that is not finite");
+}
+
 static exn_status compute(uint8_t *y, const exn_infer *s, size_t bytes) {
     const exn_value *x = exn_infer_input(s, 0);
     switch (s->op) {
@@ -219,7 +239,16 @@ static exn_status compute(uint8_t *y, const exn_infer *s, size_t bytes) {
     case EXN_OP_Sub:
     case EXN_OP_Mul:
     case EXN_OP_Div:
+    case EXN_OP_Max:
+    case EXN_OP_Min:
         return fold_binary(y, s);
+    case EXN_OP_Abs:
+    case EXN_OP_Sqrt:
+    case EXN_OP_Floor:
+    case EXN_OP_Ceil:
+    case EXN_OP_Round:
+    case EXN_OP_Sign:
+        return fold_unary(y, s);
     default:
         return exn_fail(s->ctx, EXN_E_UNSUPPORTED, "all its inputs are constants");
     }
@@ -229,10 +258,7 @@ exn_status exn_constfold(exn_value_id *outputs, exn_infer *s, const char *const 
     const size_t count = exn_shape_elements(&s->shape[0]);
     void *block;
     if (s->out_count != 1) return exn_fail(s->ctx, EXN_E_UNSUPPORTED, "all its inputs are constants");
-    if (count > s->fold_budget)
-        return exn_fail(s->ctx, EXN_E_UNSUPPORTED,
-                        "constant arithmetic makes more elements than a file of this size needs");
-    s->fold_budget -= count;
+    EXN_TRY(exn_infer_spend(s, count));
     EXN_TRY(exn_graph_block(&block, s->graph, count, exn_dtype_bytes(s->dtype)));
     EXN_TRY(compute(block, s, count * exn_dtype_bytes(s->dtype)));
     return exn_graph_constant(&outputs[0], s->graph, names[0], s->dtype, &s->shape[0], block, false);

@@ -25,13 +25,17 @@ static void put_window(exn_text *p, const exn_attrs *a) {
 }
 
 static void put_activation(exn_text *p, const exn_attrs *a) {
-    static const char *const names[EXN_ACT_COUNT] = {"",        "clamp", "leaky_relu", "hard_sigmoid", "hard_swish",
-                                                     "sigmoid", "tanh",  "silu",       "exp",          "log"};
-    if (a->activation == EXN_ACT_NONE || a->activation >= EXN_ACT_COUNT) return;
+    static const char *const names[EXN_ACT_END] = {
+        "",          "clamp",    "leaky_relu", "hard_sigmoid", "hard_swish", "sigmoid", "tanh",  "silu",
+        "exp",       "log",      "abs",        "sqrt",         "floor",      "ceil",    "round", "sign",
+        "threshold", "softsign", "erf",        "gelu",         "elu",        "softplus"};
+    if (a->activation == EXN_ACT_NONE || a->activation >= EXN_ACT_END) return;
     exn_text_put(p, ", %s", names[a->activation]);
     if (a->activation == EXN_ACT_CLAMP) exn_text_put(p, " %g..%g", (double)a->lo, (double)a->hi);
-    if (a->activation == EXN_ACT_LEAKY_RELU) exn_text_put(p, " %g", (double)a->lo);
-    if (a->activation == EXN_ACT_HARD_SIGMOID) exn_text_put(p, " %g,%g", (double)a->lo, (double)a->hi);
+    if (a->activation == EXN_ACT_LEAKY_RELU || a->activation == EXN_ACT_THRESHOLD)
+        exn_text_put(p, " %g", (double)a->lo);
+    if (a->activation == EXN_ACT_HARD_SIGMOID || a->activation == EXN_ACT_ELU)
+        exn_text_put(p, " %g,%g", (double)a->lo, (double)a->hi);
 }
 
 static void put_attributes(exn_text *p, const exn_graph *graph, const exn_node *node) {
@@ -50,6 +54,8 @@ static void put_attributes(exn_text *p, const exn_graph *graph, const exn_node *
         exn_text_put(p, " axis %lld", (long long)a->axis);
         break;
     case EXN_OP_ReduceMean:
+    case EXN_OP_ReduceSum:
+    case EXN_OP_ReduceMax:
         exn_text_put(p, " axes 0x%x", a->axes);
         break;
     case EXN_OP_Transpose:

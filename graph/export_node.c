@@ -51,9 +51,48 @@ static void put_gate(exn_export *e, bool hard, const char *x, const char *y) {
     exn_export_op(e, "Mul", (const char *const[]){x, gate}, 2, y, NULL);
 }
 
+/* x/2 * (1 + erf(x / sqrt 2)) */
+static void put_gelu(exn_export *e, const char *x, const char *y) {
+    made_name numbers[3], steps[4];
+    static const float values[3] = {0.70710678f, 1.0f, 0.5f};
+    for (size_t i = 0; i < 3; i++) exn_export_float(numbers[i], e, values[i]);
+    for (size_t i = 0; i < 4; i++) exn_export_fresh(steps[i], e);
+    exn_export_op(e, "Mul", (const char *const[]){x, numbers[0]}, 2, steps[0], NULL);
+    exn_export_op(e, "Erf", (const char *const[]){steps[0]}, 1, steps[1], NULL);
+    exn_export_op(e, "Add", (const char *const[]){steps[1], numbers[1]}, 2, steps[2], NULL);
+    exn_export_op(e, "Mul", (const char *const[]){x, numbers[2]}, 2, steps[3], NULL);
+    exn_export_op(e, "Mul", (const char *const[]){steps[3], steps[2]}, 2, y, NULL);
+}
+
+typedef struct function_name {
+    const char *op;
+    bool alpha, beta;
+} function_name;
+
+static const function_name functions[EXN_ACT_END] = {
+    [EXN_ACT_NONE] = {"Identity", false, false},
+    [EXN_ACT_LEAKY_RELU] = {"LeakyRelu", true, false},
+    [EXN_ACT_HARD_SIGMOID] = {"HardSigmoid", true, true},
+    [EXN_ACT_SIGMOID] = {"Sigmoid", false, false},
+    [EXN_ACT_TANH] = {"Tanh", false, false},
+    [EXN_ACT_EXP] = {"Exp", false, false},
+    [EXN_ACT_LOG] = {"Log", false, false},
+    [EXN_ACT_ABS] = {"Abs", false, false},
+    [EXN_ACT_SQRT] = {"Sqrt", false, false},
+    [EXN_ACT_FLOOR] = {"Floor", false, false},
+    [EXN_ACT_CEIL] = {"Ceil", false, false},
+    [EXN_ACT_ROUND] = {"Round", false, false},
+    [EXN_ACT_SIGN] = {"Sign", false, false},
+    [EXN_ACT_THRESHOLD] = {"ThresholdedRelu", true, false},
+    [EXN_ACT_SOFTSIGN] = {"Softsign", false, false},
+    [EXN_ACT_ERF] = {"Erf", false, false},
+    [EXN_ACT_ELU] = {"Selu", true, false},
+    [EXN_ACT_SOFTPLUS] = {"Softplus", false, false},
+};
+
 static void put_activation(exn_export *e, const exn_attrs *a, const char *x, const char *y) {
     exn_message attributes = {.ctx = e->ctx};
-    const char *op = "Identity";
+    const function_name *of = &functions[a->activation];
     switch (a->activation) {
     case EXN_ACT_CLAMP:
         put_clamp(e, a, x, y);
@@ -62,31 +101,16 @@ static void put_activation(exn_export *e, const exn_attrs *a, const char *x, con
     case EXN_ACT_SILU:
         put_gate(e, a->activation == EXN_ACT_HARD_SWISH, x, y);
         return;
-    case EXN_ACT_LEAKY_RELU:
-        op = "LeakyRelu";
-        exn_attribute_float(&attributes, "alpha", a->lo);
-        break;
-    case EXN_ACT_HARD_SIGMOID:
-        op = "HardSigmoid";
-        exn_attribute_float(&attributes, "alpha", a->lo);
-        exn_attribute_float(&attributes, "beta", a->hi);
-        break;
-    case EXN_ACT_SIGMOID:
-        op = "Sigmoid";
-        break;
-    case EXN_ACT_TANH:
-        op = "Tanh";
-        break;
-    case EXN_ACT_EXP:
-        op = "Exp";
-        break;
-    case EXN_ACT_LOG:
-        op = "Log";
-        break;
+    case EXN_ACT_GELU:
+        put_gelu(e, x, y);
+        return;
     default:
         break;
     }
-    exn_export_op(e, op, &x, 1, y, &attributes);
+    if (of->alpha) exn_attribute_float(&attributes, "alpha", a->lo);
+    if (of->beta) exn_attribute_float(&attributes, "beta", a->hi);
+    if (a->activation == EXN_ACT_ELU) exn_attribute_float(&attributes, "gamma", a->hi);
+    exn_export_op(e, of->op, &x, 1, y, &attributes);
 }
 
 /* An operator whose activation folding attached: two nodes. */
@@ -236,15 +260,22 @@ static void put_pool(exn_export *e, const exn_node *node) {
     exn_export_op(e, exn_op_name(node->op), (const char *const[]){input(e, node, 0)}, 1, output(e, node), &attributes);
 }
 
-static void put_mean(exn_export *e, const exn_node *node) {
+/* In the operator set that is written, only ReduceSum has its axes as an input. */
+static void put_reduce(exn_export *e, const exn_node *node) {
     exn_message attributes = {.ctx = e->ctx};
     int64_t axes[EXN_RANK_MAX];
     size_t count = 0;
     for (size_t i = 0; i < EXN_RANK_MAX; i++)
         if (node->attrs.axes >> i & 1u) axes[count++] = (int64_t)i;
-    exn_attribute_ints(&attributes, "axes", axes, count);
+    made_name list = "";
+    const bool sum = node->op == EXN_OP_ReduceSum;
+    if (sum)
+        exn_export_ints(list, e, axes, count);
+    else
+        exn_attribute_ints(&attributes, "axes", axes, count);
     exn_attribute_int(&attributes, "keepdims", node->attrs.keep_dims);
-    exn_export_op(e, "ReduceMean", (const char *const[]){input(e, node, 0)}, 1, output(e, node), &attributes);
+    exn_export_op(e, exn_op_name(node->op), (const char *const[]){input(e, node, 0), list}, sum ? 2 : 1,
+                  output(e, node), &attributes);
 }
 
 /* ---- moves ---- */
@@ -373,19 +404,32 @@ static void put_unary(exn_export *e, const exn_node *node) {
 typedef void put_fn(exn_export *e, const exn_node *node);
 
 static put_fn *const put_of[EXN_OP_COUNT] = {
-    [EXN_OP_Conv] = put_conv,         [EXN_OP_Gemm] = put_gemm,           [EXN_OP_BatchNormalization] = put_batch_norm,
-    [EXN_OP_Relu] = put_unary,        [EXN_OP_Clip] = put_unary,          [EXN_OP_LeakyRelu] = put_unary,
-    [EXN_OP_Sigmoid] = put_unary,     [EXN_OP_HardSigmoid] = put_unary,   [EXN_OP_HardSwish] = put_unary,
-    [EXN_OP_Swish] = put_unary,       [EXN_OP_Tanh] = put_unary,          [EXN_OP_Exp] = put_unary,
-    [EXN_OP_Log] = put_unary,         [EXN_OP_Softmax] = put_along_axis,  [EXN_OP_LogSoftmax] = put_along_axis,
-    [EXN_OP_MaxPool] = put_pool,      [EXN_OP_AveragePool] = put_pool,    [EXN_OP_ReduceMean] = put_mean,
-    [EXN_OP_Flatten] = put_view,      [EXN_OP_Reshape] = put_view,        [EXN_OP_Squeeze] = put_view,
-    [EXN_OP_Unsqueeze] = put_view,    [EXN_OP_Transpose] = put_transpose, [EXN_OP_Concat] = put_concat,
-    [EXN_OP_Split] = put_split,       [EXN_OP_Slice] = put_slice,         [EXN_OP_Pad] = put_pad,
-    [EXN_OP_Identity] = put_view,     [EXN_OP_Dropout] = put_view,        [EXN_OP_Cast] = put_view,
+    [EXN_OP_Conv] = put_conv,
+    [EXN_OP_Gemm] = put_gemm,
+    [EXN_OP_BatchNormalization] = put_batch_norm,
+    [EXN_OP_Softmax] = put_along_axis,
+    [EXN_OP_LogSoftmax] = put_along_axis,
+    [EXN_OP_MaxPool] = put_pool,
+    [EXN_OP_AveragePool] = put_pool,
+    [EXN_OP_ReduceMean] = put_reduce,
+    [EXN_OP_ReduceSum] = put_reduce,
+    [EXN_OP_ReduceMax] = put_reduce,
+    [EXN_OP_Flatten] = put_view,
+    [EXN_OP_Reshape] = put_view,
+    [EXN_OP_Squeeze] = put_view,
+    [EXN_OP_Unsqueeze] = put_view,
+    [EXN_OP_Transpose] = put_transpose,
+    [EXN_OP_Concat] = put_concat,
+    [EXN_OP_Split] = put_split,
+    [EXN_OP_Slice] = put_slice,
+    [EXN_OP_Pad] = put_pad,
+    [EXN_OP_Identity] = put_view,
+    [EXN_OP_Dropout] = put_view,
+    [EXN_OP_Cast] = put_view,
     [EXN_OP_Gather] = put_along_axis,
 };
 
 void exn_export_node(exn_export *e, const exn_node *node) {
-    (put_of[node->op] ? put_of[node->op] : put_plain)(e, node);
+    const bool function = node->input_count == 1 && exn_op_attrs(node->op).activation != EXN_ACT_NONE;
+    (put_of[node->op] ? put_of[node->op] : function ? put_unary : put_plain)(e, node);
 }

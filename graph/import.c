@@ -30,12 +30,18 @@ static exn_status check_versions(exn_importer *importer) {
     return EXN_OK;
 }
 
+/* The value that the file calls so. */
+static exn_value_id find(const exn_importer *importer, const char *name) {
+    const exn_value_id held = exn_graph_find(importer->graph, name);
+    return held != EXN_VALUE_NONE && importer->graph->values[held].made_up ? EXN_VALUE_NONE : held;
+}
+
 /* A name that a new value shall have. */
 static exn_status fresh_name(char name[EXN_ONNX_NAME_MAX + 1], exn_importer *importer, exn_onnx_text text,
                              const char *what) {
     EXN_TRY(exn_import_name(name, importer->ctx, text));
     if (name[0] == '\0') return exn_fail(importer->ctx, EXN_E_FORMAT, "%s has no name", what);
-    if (exn_graph_find(importer->graph, name) != EXN_VALUE_NONE)
+    if (find(importer, name) != EXN_VALUE_NONE)
         return exn_fail(importer->ctx, EXN_E_FORMAT, "the name '%s' is given to two values", name);
     return EXN_OK;
 }
@@ -57,7 +63,7 @@ static exn_status import_input(exn_importer *importer, const exn_onnx_port *port
     exn_graph *graph = importer->graph;
     char name[EXN_ONNX_NAME_MAX + 1];
     EXN_TRY(exn_import_name(name, ctx, port->name));
-    const exn_value_id held = exn_graph_find(graph, name);
+    const exn_value_id held = find(importer, name);
     if (held != EXN_VALUE_NONE && held != graph->input) return EXN_OK; /* an initialiser with a declaration */
     if (graph->input != EXN_VALUE_NONE)
         return exn_fail(ctx, EXN_E_UNSUPPORTED, "a second input '%s'; networks of one input are supported", name);
@@ -90,7 +96,7 @@ static exn_status import_output(exn_importer *importer) {
         return exn_fail(importer->ctx, EXN_E_UNSUPPORTED, "%zu outputs; networks of one output are supported",
                         onnx->output_count);
     EXN_TRY(exn_import_name(name, importer->ctx, onnx->outputs[0].name));
-    const exn_value_id id = exn_graph_find(importer->graph, name);
+    const exn_value_id id = find(importer, name);
     if (id == EXN_VALUE_NONE) return exn_fail(importer->ctx, EXN_E_FORMAT, "no node makes the output '%s'", name);
     importer->graph->output = id;
     return EXN_OK;
@@ -121,7 +127,7 @@ static exn_status resolve_inputs(exn_import_node *node, exn_importer *importer) 
         const exn_onnx_text text = importer->onnx.input_texts[range.first + i];
         char name[EXN_ONNX_NAME_MAX + 1];
         EXN_TRY(exn_import_name(name, importer->ctx, text));
-        node->inputs[i] = name[0] == '\0' ? EXN_VALUE_NONE : exn_graph_find(importer->graph, name);
+        node->inputs[i] = name[0] == '\0' ? EXN_VALUE_NONE : find(importer, name);
         if (name[0] != '\0' && node->inputs[i] == EXN_VALUE_NONE)
             return exn_fail(importer->ctx, EXN_E_FORMAT, "it reads '%s', which nothing before it makes", name);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Attributes of ONNX operators: one row each says where it goes. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "graph/import.h"
@@ -18,7 +19,7 @@ typedef enum kind {
     AXIS,        /* int64 */
     ORDER,       /* a permutation */
     TYPE,        /* of Cast */
-    AUTO_PAD,    /* a word */
+    WORD,        /* one of a list, as its index */
     INPUT,       /* a list that newer opsets take as the second input */
     FILL,        /* a one-element tensor that becomes the second input */
     IGNORED,     /* has no effect on inference */
@@ -26,76 +27,88 @@ typedef enum kind {
 } kind;
 
 typedef struct attribute_row {
-    exn_op op;
+    uint16_t first, last; /* operators, in the order of ops.inc */
     const char *name;
-    kind kind;
-    size_t offset; /* in exn_attrs */
+    uint16_t kind, offset; /* in exn_attrs */
+    const char *const *words;
 } attribute_row;
 
 #define AT(field) offsetof(exn_attrs, field)
+#define OF(op) EXN_OP_##op, EXN_OP_##op
+#define WINDOWS EXN_OP_Conv, EXN_OP_AveragePool
+#define POOLS EXN_OP_MaxPool, EXN_OP_AveragePool
+#define REDUCTIONS EXN_OP_ReduceMean, EXN_OP_ReduceSumSquare
+#define NORMS EXN_OP_LayerNormalization, EXN_OP_GroupNormalization
+
+static const char *const auto_pads[] = {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID", NULL};
+static const char *const approximations[] = {"none", "tanh", NULL};
+static const char *const block_orders[] = {"DCR", "CRD", NULL};
+static const char *const pad_modes[] = {"constant", NULL};
 
 static const attribute_row rows[] = {
-    {EXN_OP_Conv, "kernel_shape", PAIR, AT(kernel)},
-    {EXN_OP_Conv, "strides", PAIR, AT(stride)},
-    {EXN_OP_Conv, "dilations", PAIR, AT(dilation)},
-    {EXN_OP_Conv, "pads", PADS, AT(pad)},
-    {EXN_OP_Conv, "group", COUNT, AT(groups)},
-    {EXN_OP_Conv, "auto_pad", AUTO_PAD, AT(auto_pad)},
-    {EXN_OP_MaxPool, "kernel_shape", PAIR, AT(kernel)},
-    {EXN_OP_MaxPool, "strides", PAIR, AT(stride)},
-    {EXN_OP_MaxPool, "dilations", PAIR, AT(dilation)},
-    {EXN_OP_MaxPool, "pads", PADS, AT(pad)},
-    {EXN_OP_MaxPool, "auto_pad", AUTO_PAD, AT(auto_pad)},
-    {EXN_OP_MaxPool, "ceil_mode", FLAG, AT(ceil_mode)},
-    {EXN_OP_MaxPool, "storage_order", IGNORED, 0}, /* concerns the second output only */
-    {EXN_OP_AveragePool, "kernel_shape", PAIR, AT(kernel)},
-    {EXN_OP_AveragePool, "strides", PAIR, AT(stride)},
-    {EXN_OP_AveragePool, "dilations", PAIR, AT(dilation)},
-    {EXN_OP_AveragePool, "pads", PADS, AT(pad)},
-    {EXN_OP_AveragePool, "auto_pad", AUTO_PAD, AT(auto_pad)},
-    {EXN_OP_AveragePool, "ceil_mode", FLAG, AT(ceil_mode)},
-    {EXN_OP_AveragePool, "count_include_pad", FLAG, AT(count_include_pad)},
-    {EXN_OP_Gemm, "alpha", REAL, AT(alpha)},
-    {EXN_OP_Gemm, "beta", REAL, AT(beta)},
-    {EXN_OP_Gemm, "transA", FLAG, AT(trans_a)},
-    {EXN_OP_Gemm, "transB", FLAG, AT(trans_b)},
-    {EXN_OP_BatchNormalization, "epsilon", REAL, AT(epsilon)},
-    {EXN_OP_BatchNormalization, "momentum", IGNORED, 0},
-    {EXN_OP_BatchNormalization, "training_mode", MUST_BE_ZERO, 0},
-    {EXN_OP_Clip, "min", BOUND, AT(lo)},
-    {EXN_OP_Clip, "max", BOUND, AT(hi)},
-    {EXN_OP_LeakyRelu, "alpha", REAL, AT(lo)},
-    {EXN_OP_HardSigmoid, "alpha", REAL, AT(lo)},
-    {EXN_OP_HardSigmoid, "beta", REAL, AT(hi)},
-    {EXN_OP_Swish, "alpha", REAL, AT(alpha)},
-    {EXN_OP_Softmax, "axis", AXIS, AT(axis)},
-    {EXN_OP_LogSoftmax, "axis", AXIS, AT(axis)},
-    {EXN_OP_ReduceMean, "axes", INPUT, 0},
-    {EXN_OP_ReduceMean, "keepdims", FLAG, AT(keep_dims)},
-    {EXN_OP_ReduceMean, "noop_with_empty_axes", FLAG, AT(keep_all)},
-    {EXN_OP_Flatten, "axis", AXIS, AT(axis)},
-    {EXN_OP_Reshape, "allowzero", FLAG, AT(allow_zero)},
-    {EXN_OP_Squeeze, "axes", INPUT, 0},
-    {EXN_OP_Unsqueeze, "axes", INPUT, 0},
-    {EXN_OP_Transpose, "perm", ORDER, AT(order)},
-    {EXN_OP_Concat, "axis", AXIS, AT(axis)},
-    {EXN_OP_Split, "axis", AXIS, AT(axis)},
-    {EXN_OP_Split, "split", INPUT, 0},
-    {EXN_OP_Split, "num_outputs", IGNORED, 0}, /* the outputs are counted */
-    {EXN_OP_Dropout, "ratio", IGNORED, 0},
-    {EXN_OP_Dropout, "seed", IGNORED, 0},
-    {EXN_OP_ConstantOfShape, "value", FILL, 0},
-    {EXN_OP_Cast, "to", TYPE, AT(to)},
-    {EXN_OP_Cast, "saturate", IGNORED, 0},
-    {EXN_OP_Cast, "round_mode", IGNORED, 0},
-    {EXN_OP_Shape, "start", AXIS, AT(start[0])},
-    {EXN_OP_Shape, "end", AXIS, AT(start[1])},
-    {EXN_OP_Gather, "axis", AXIS, AT(axis)},
+    {WINDOWS, "kernel_shape", PAIR, AT(kernel), NULL},
+    {WINDOWS, "strides", PAIR, AT(stride), NULL},
+    {WINDOWS, "dilations", PAIR, AT(dilation), NULL},
+    {WINDOWS, "pads", PADS, AT(pad), NULL},
+    {WINDOWS, "auto_pad", WORD, AT(auto_pad), auto_pads},
+    {OF(Conv), "group", COUNT, AT(groups), NULL},
+    {POOLS, "ceil_mode", FLAG, AT(ceil_mode), NULL},
+    {OF(MaxPool), "storage_order", IGNORED, 0, NULL}, /* concerns the second output only */
+    {OF(AveragePool), "count_include_pad", FLAG, AT(count_include_pad), NULL},
+    {OF(Gemm), "alpha", REAL, AT(alpha), NULL},
+    {OF(Gemm), "beta", REAL, AT(beta), NULL},
+    {OF(Gemm), "transA", FLAG, AT(trans_a), NULL},
+    {OF(Gemm), "transB", FLAG, AT(trans_b), NULL},
+    {OF(BatchNormalization), "epsilon", REAL, AT(epsilon), NULL},
+    {OF(BatchNormalization), "momentum", IGNORED, 0, NULL},
+    {OF(BatchNormalization), "training_mode", MUST_BE_ZERO, 0, NULL},
+    {NORMS, "epsilon", REAL, AT(epsilon), NULL},
+    {NORMS, "stash_type", IGNORED, 0, NULL}, /* all is computed in float32 */
+    {OF(LayerNormalization), "axis", AXIS, AT(axis), NULL},
+    {OF(GroupNormalization), "num_groups", COUNT, AT(groups), NULL},
+    {OF(LRN), "alpha", REAL, AT(alpha), NULL},
+    {OF(LRN), "beta", REAL, AT(beta), NULL},
+    {OF(LRN), "bias", REAL, AT(lo), NULL},
+    {OF(LRN), "size", COUNT, AT(groups), NULL},
+    {OF(Clip), "min", BOUND, AT(lo), NULL},
+    {OF(Clip), "max", BOUND, AT(hi), NULL},
+    {OF(LeakyRelu), "alpha", REAL, AT(lo), NULL},
+    {OF(HardSigmoid), "alpha", REAL, AT(lo), NULL},
+    {OF(HardSigmoid), "beta", REAL, AT(hi), NULL},
+    {OF(ThresholdedRelu), "alpha", REAL, AT(lo), NULL},
+    {EXN_OP_Elu, EXN_OP_Selu, "alpha", REAL, AT(lo), NULL},
+    {OF(Selu), "gamma", REAL, AT(hi), NULL},
+    {OF(Celu), "alpha", REAL, AT(lo), NULL},
+    {OF(Gelu), "approximate", WORD, AT(variant), approximations},
+    {OF(Swish), "alpha", REAL, AT(alpha), NULL},
+    {EXN_OP_Softmax, EXN_OP_LogSoftmax, "axis", AXIS, AT(axis), NULL},
+    {REDUCTIONS, "axes", INPUT, 0, NULL},
+    {REDUCTIONS, "keepdims", FLAG, AT(keep_dims), NULL},
+    {REDUCTIONS, "noop_with_empty_axes", FLAG, AT(keep_all), NULL},
+    {OF(Flatten), "axis", AXIS, AT(axis), NULL},
+    {OF(Reshape), "allowzero", FLAG, AT(allow_zero), NULL},
+    {EXN_OP_Squeeze, EXN_OP_Unsqueeze, "axes", INPUT, 0, NULL},
+    {OF(Transpose), "perm", ORDER, AT(order), NULL},
+    {EXN_OP_Concat, EXN_OP_Split, "axis", AXIS, AT(axis), NULL},
+    {OF(Split), "split", INPUT, 0, NULL},
+    {OF(Split), "num_outputs", IGNORED, 0, NULL}, /* the outputs are counted */
+    {OF(Pad), "mode", WORD, AT(variant), pad_modes},
+    {EXN_OP_DepthToSpace, EXN_OP_SpaceToDepth, "blocksize", COUNT, AT(groups), NULL},
+    {OF(DepthToSpace), "mode", WORD, AT(variant), block_orders},
+    {OF(Dropout), "ratio", IGNORED, 0, NULL},
+    {OF(Dropout), "seed", IGNORED, 0, NULL},
+    {OF(ConstantOfShape), "value", FILL, 0, NULL},
+    {OF(Cast), "to", TYPE, AT(to), NULL},
+    {EXN_OP_Cast, EXN_OP_CastLike, "saturate", IGNORED, 0, NULL},
+    {OF(Cast), "round_mode", IGNORED, 0, NULL},
+    {OF(Shape), "start", AXIS, AT(start[0]), NULL},
+    {OF(Shape), "end", AXIS, AT(start[1]), NULL},
+    {OF(Gather), "axis", AXIS, AT(axis), NULL},
 };
 
 static const attribute_row *find_row(exn_op op, exn_onnx_text name) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (rows[i].op == op && exn_onnx_text_is(name, rows[i].name)) return &rows[i];
+        if (rows[i].first <= op && op <= rows[i].last && exn_onnx_text_is(name, rows[i].name)) return &rows[i];
     return NULL;
 }
 
@@ -128,15 +141,18 @@ static exn_status read_order(exn_attrs *attrs, exn_importer *importer, const exn
     return EXN_OK;
 }
 
-static exn_status read_auto_pad(exn_auto_pad *out, exn_importer *importer, const exn_onnx_attribute *a) {
-    static const char *const words[] = {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"};
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+static exn_status read_word(void *field, exn_importer *importer, const exn_onnx_attribute *a,
+                            const char *const words[]) {
+    char list[64] = "";
+    size_t used = 0;
+    if (a->s.size == 0) return EXN_OK;
+    for (uint32_t i = 0; words[i] != NULL; i++) {
+        used += (size_t)snprintf(list + used, sizeof list - used, " %s", words[i]);
         if (!exn_onnx_text_is(a->s, words[i])) continue;
-        *out = (exn_auto_pad)i;
+        memcpy(field, &i, sizeof i);
         return EXN_OK;
     }
-    if (a->s.size == 0) return EXN_OK;
-    return exn_fail(importer->ctx, EXN_E_FORMAT, "not one of NOTSET, SAME_UPPER, SAME_LOWER, VALID");
+    return exn_fail(importer->ctx, EXN_E_UNSUPPORTED, "supported are:%s", list);
 }
 
 static exn_status read_type(exn_dtype *out, exn_importer *importer, const exn_onnx_attribute *a) {
@@ -181,7 +197,7 @@ static exn_status read_attribute(exn_importer *importer, exn_import_node *node, 
                                  const exn_onnx_attribute *a) {
     exn_context *ctx = importer->ctx;
     void *field = (uint8_t *)&node->attrs + row->offset;
-    switch (row->kind) {
+    switch ((kind)row->kind) {
     case PAIR:
         return read_sizes(field, importer, a, 2, 1);
     case PADS:
@@ -210,8 +226,8 @@ static exn_status read_attribute(exn_importer *importer, exn_import_node *node, 
         return read_order(&node->attrs, importer, a);
     case TYPE:
         return read_type(field, importer, a);
-    case AUTO_PAD:
-        return read_auto_pad(field, importer, a);
+    case WORD:
+        return read_word(field, importer, a, row->words);
     case INPUT:
     case FILL:
         return add_input(importer, node, a);
@@ -223,128 +239,14 @@ static exn_status read_attribute(exn_importer *importer, exn_import_node *node, 
     return EXN_OK;
 }
 
-/* ---- what holds where the file is silent ---- */
-
-typedef struct input_range {
-    uint8_t least, most;
-} input_range;
-#define MANY 255u
-
-static input_range arity_of(exn_op op) {
-    switch (op) {
-    case EXN_OP_Conv:
-    case EXN_OP_Gemm:
-        return (input_range){2, 3};
-    case EXN_OP_Clip:
-    case EXN_OP_Dropout:
-        return (input_range){1, 3};
-    case EXN_OP_BatchNormalization:
-        return (input_range){5, 5};
-    case EXN_OP_MatMul:
-    case EXN_OP_PRelu:
-    case EXN_OP_Add:
-    case EXN_OP_Sub:
-    case EXN_OP_Mul:
-    case EXN_OP_Div:
-    case EXN_OP_Reshape:
-    case EXN_OP_Gather:
-    case EXN_OP_Unsqueeze:
-        return (input_range){2, 2};
-    case EXN_OP_ReduceMean:
-    case EXN_OP_Squeeze:
-    case EXN_OP_Split:
-    case EXN_OP_ConstantOfShape:
-        return (input_range){1, 2};
-    case EXN_OP_Concat:
-        return (input_range){1, MANY};
-    case EXN_OP_Slice:
-        return (input_range){3, 5};
-    case EXN_OP_Pad:
-        return (input_range){2, 4};
-    default:
-        return (input_range){1, 1};
-    }
-}
-
-static void set_activation(exn_attrs *attrs, exn_activation activation, float lo, float hi) {
-    attrs->activation = activation;
-    attrs->lo = lo;
-    attrs->hi = hi;
-}
-
-static void set_defaults(exn_attrs *attrs, exn_op op, int64_t opset) {
-    *attrs = exn_attrs_default();
-    switch (op) {
-    case EXN_OP_Conv:
-    case EXN_OP_MaxPool:
-    case EXN_OP_AveragePool:
-        attrs->kernel[0] = attrs->kernel[1] = 0;
-        break; /* not given */
-    case EXN_OP_Relu:
-        set_activation(attrs, EXN_ACT_CLAMP, 0, INFINITY);
-        break;
-    case EXN_OP_Clip:
-        set_activation(attrs, EXN_ACT_CLAMP, -INFINITY, INFINITY);
-        break;
-    case EXN_OP_LeakyRelu:
-        set_activation(attrs, EXN_ACT_LEAKY_RELU, 0.01f, 0);
-        break;
-    case EXN_OP_HardSigmoid:
-        set_activation(attrs, EXN_ACT_HARD_SIGMOID, 0.2f, 0.5f);
-        break;
-    case EXN_OP_HardSwish:
-        set_activation(attrs, EXN_ACT_HARD_SWISH, 0, 0);
-        break;
-    case EXN_OP_Swish:
-        set_activation(attrs, EXN_ACT_SILU, 0, 0);
-        break;
-    case EXN_OP_Sigmoid:
-        set_activation(attrs, EXN_ACT_SIGMOID, 0, 0);
-        break;
-    case EXN_OP_Tanh:
-        set_activation(attrs, EXN_ACT_TANH, 0, 0);
-        break;
-    case EXN_OP_Exp:
-        set_activation(attrs, EXN_ACT_EXP, 0, 0);
-        break;
-    case EXN_OP_Log:
-        set_activation(attrs, EXN_ACT_LOG, 0, 0);
-        break;
-    case EXN_OP_Softmax:
-    case EXN_OP_LogSoftmax:
-        attrs->axis = opset < 13 ? 1 : -1;
-        break;
-    case EXN_OP_ReduceMean:
-        attrs->keep_dims = true;
-        break;
-    case EXN_OP_Flatten:
-        attrs->axis = 1;
-        break;
-    case EXN_OP_Shape:
-        attrs->start[1] = INT64_MAX;
-        break;
-    default:
-        break;
-    }
-}
-
-static exn_status check_pad_mode(exn_importer *importer, const exn_onnx_attribute *a) {
-    if (exn_onnx_text_is(a->s, "constant") || a->s.size == 0) return EXN_OK;
-    return exn_fail(importer->ctx, EXN_E_UNSUPPORTED, "only constant padding is supported");
-}
-
 static exn_status read_attributes(exn_importer *importer, exn_import_node *node) {
     const exn_onnx_range range = node->source->attributes;
     for (size_t i = 0; i < range.count; i++) {
         const exn_onnx_attribute *a = &importer->onnx.attributes[range.first + i];
         const attribute_row *row = find_row(node->op, a->name);
-        exn_status status;
-        if (row != NULL)
-            status = read_attribute(importer, node, row, a);
-        else if (node->op == EXN_OP_Pad && exn_onnx_text_is(a->name, "mode"))
-            status = check_pad_mode(importer, a);
-        else
-            status = exn_fail(importer->ctx, EXN_E_UNSUPPORTED, "not an attribute of this operator");
+        const exn_status status = row != NULL
+                                      ? read_attribute(importer, node, row, a)
+                                      : exn_fail(importer->ctx, EXN_E_UNSUPPORTED, "not an attribute of this operator");
         if (status != EXN_OK) {
             char name[EXN_ONNX_NAME_MAX + 1];
             EXN_TRY(exn_import_name(name, importer->ctx, a->name));
@@ -355,14 +257,17 @@ static exn_status read_attributes(exn_importer *importer, exn_import_node *node)
 }
 
 exn_status exn_import_attributes(exn_importer *importer, exn_import_node *node) {
-    const input_range arity = arity_of(node->op);
-    set_defaults(&node->attrs, node->op, importer->onnx.opset);
+    size_t least, most;
+    exn_op_inputs(&least, &most, node->op);
+    node->attrs = exn_op_attrs(node->op);
+    if ((node->op == EXN_OP_Softmax || node->op == EXN_OP_LogSoftmax) && importer->onnx.opset < 13)
+        node->attrs.axis = 1;
     EXN_TRY(read_attributes(importer, node));
-    if (node->input_count < arity.least || (arity.most != MANY && node->input_count > arity.most))
-        return exn_fail(importer->ctx, EXN_E_FORMAT, "%zu inputs given, %u to %u wanted", node->input_count,
-                        (unsigned)arity.least, (unsigned)arity.most);
+    if (node->input_count < least || (most != EXN_INPUTS_MANY && node->input_count > most))
+        return exn_fail(importer->ctx, EXN_E_FORMAT, "%zu inputs given, %zu to %zu wanted", node->input_count, least,
+                        most);
     for (size_t i = 0; i < node->input_count; i++)
-        if (node->inputs[i] == EXN_VALUE_NONE && (i < arity.least || arity.most == MANY))
+        if (node->inputs[i] == EXN_VALUE_NONE && (i < least || most == EXN_INPUTS_MANY))
             return exn_fail(importer->ctx, EXN_E_FORMAT, "input %zu is missing", i);
     if (node->op == EXN_OP_Swish && node->attrs.alpha != 1.0f)
         return exn_fail(importer->ctx, EXN_E_UNSUPPORTED, "attribute 'alpha': only 1 is supported");

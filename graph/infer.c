@@ -10,48 +10,14 @@
 #define FOLD_ELEMENTS_FREE ((size_t)1 << 20)
 
 static exn_infer_fn *const rules[EXN_OP_COUNT] = {
-    [EXN_OP_Conv] = exn_infer_conv,
-    [EXN_OP_Gemm] = exn_infer_gemm,
-    [EXN_OP_MatMul] = exn_infer_matmul,
-    [EXN_OP_BatchNormalization] = exn_infer_batch_norm,
-    [EXN_OP_Relu] = exn_infer_unary,
-    [EXN_OP_Clip] = exn_infer_clip,
-    [EXN_OP_LeakyRelu] = exn_infer_unary,
-    [EXN_OP_PRelu] = exn_infer_prelu,
-    [EXN_OP_Sigmoid] = exn_infer_unary,
-    [EXN_OP_HardSigmoid] = exn_infer_unary,
-    [EXN_OP_HardSwish] = exn_infer_unary,
-    [EXN_OP_Swish] = exn_infer_unary,
-    [EXN_OP_Tanh] = exn_infer_unary,
-    [EXN_OP_Exp] = exn_infer_unary,
-    [EXN_OP_Log] = exn_infer_unary,
-    [EXN_OP_Softmax] = exn_infer_softmax,
-    [EXN_OP_LogSoftmax] = exn_infer_softmax,
-    [EXN_OP_Add] = exn_infer_binary,
-    [EXN_OP_Sub] = exn_infer_binary,
-    [EXN_OP_Mul] = exn_infer_binary,
-    [EXN_OP_Div] = exn_infer_binary,
-    [EXN_OP_MaxPool] = exn_infer_pool,
-    [EXN_OP_AveragePool] = exn_infer_pool,
-    [EXN_OP_GlobalAveragePool] = exn_infer_global_pool,
-    [EXN_OP_GlobalMaxPool] = exn_infer_global_pool,
-    [EXN_OP_ReduceMean] = exn_infer_reduce,
-    [EXN_OP_Flatten] = exn_infer_flatten,
-    [EXN_OP_Reshape] = exn_infer_reshape,
-    [EXN_OP_Squeeze] = exn_infer_squeeze,
-    [EXN_OP_Unsqueeze] = exn_infer_unsqueeze,
-    [EXN_OP_Transpose] = exn_infer_transpose,
-    [EXN_OP_Concat] = exn_infer_concat,
-    [EXN_OP_Split] = exn_infer_split,
-    [EXN_OP_Slice] = exn_infer_slice,
-    [EXN_OP_Pad] = exn_infer_pad,
-    [EXN_OP_Identity] = exn_infer_identity,
-    [EXN_OP_Dropout] = exn_infer_identity,
-    [EXN_OP_ConstantOfShape] = exn_infer_fill,
-    [EXN_OP_Cast] = exn_infer_cast,
-    [EXN_OP_Shape] = exn_infer_shape,
-    [EXN_OP_Gather] = exn_infer_gather,
+#define EXN_OP_ROW(op, least, most, rule, ...) [EXN_OP_##op] = exn_infer_##rule,
+#include "graph/ops.inc"
+#undef EXN_OP_ROW
 };
+
+exn_infer_fn *exn_infer_rule(exn_op op) {
+    return rules[op];
+}
 
 const exn_value *exn_infer_input(const exn_infer *s, size_t i) {
     return i < s->in_count && s->in[i] != EXN_VALUE_NONE ? &s->graph->values[s->in[i]] : NULL;
@@ -99,12 +65,23 @@ exn_status exn_infer_keep_samples(const exn_infer *s, bool touches_axis_0) {
                     s->batch);
 }
 
+exn_status exn_infer_spend(exn_infer *s, size_t count) {
+    if (count > s->fold_budget)
+        return exn_fail(s->ctx, EXN_E_UNSUPPORTED,
+                        "constant arithmetic makes more elements than a file of this size needs");
+    s->fold_budget -= count;
+    return EXN_OK;
+}
+
 exn_status exn_infer_emit(exn_value_id *out, exn_infer *s, exn_op op, exn_value_id x, const exn_attrs *attrs,
                           const exn_shape *shape) {
     return exn_graph_node(out, s->graph, op, NULL, &x, 1, attrs, shape);
 }
 
 /* ---- the walk ---- */
+
+/* Inputs that a rule may add to those that the file gives. */
+#define ROOM 2u
 
 typedef struct binder {
     exn_infer s;
@@ -183,35 +160,58 @@ static exn_status check_shapes(const exn_infer *s) {
     return EXN_OK;
 }
 
-static exn_status append_computed(binder *b, const exn_node *node) {
-    exn_infer *s = &b->s;
+static exn_status append_computed(exn_value_id *outputs, exn_infer *s, const char *const *names, const char *name) {
     if (s->dtype != EXN_F32)
         return exn_fail(s->ctx, EXN_E_UNSUPPORTED, "it computes %s; computed values are float32",
                         exn_dtype_name(s->dtype));
     for (size_t i = 0; i < s->out_count; i++)
-        EXN_TRY(exn_graph_value(&b->outputs[i], s->graph, b->names[i], EXN_F32, &s->shape[i]));
-    return exn_graph_append(s->graph, s->op, node->name, s->in, s->in_count, b->outputs, s->out_count, &s->attrs);
+        EXN_TRY(exn_graph_value(&outputs[i], s->graph, names[i], EXN_F32, &s->shape[i]));
+    return exn_graph_append(s->graph, s->op, name, s->in, s->in_count, outputs, s->out_count, &s->attrs);
+}
+
+/* One operator whose inputs and attributes are set. */
+static exn_status settle(exn_value_id *outputs, exn_infer *s, const char *const *names, const char *name) {
+    EXN_TRY(check_constants(s));
+    s->dtype = EXN_F32;
+    s->alias = s->more[0] = s->more[1] = EXN_VALUE_NONE;
+    memset(s->shape, 0, s->out_count * sizeof *s->shape);
+    EXN_TRY(rules[s->op](s));
+    if (s->alias != EXN_VALUE_NONE) {
+        outputs[0] = s->alias;
+        return EXN_OK;
+    }
+    EXN_TRY(check_shapes(s));
+    return all_constant(s) ? exn_constfold(outputs, s, names) : append_computed(outputs, s, names, name);
+}
+
+exn_status exn_infer_apply(exn_value_id *out, exn_infer *outer, exn_op op, const exn_attrs *attrs,
+                           const exn_value_id in[], size_t count) {
+    exn_value_id inputs[3 + ROOM] = {0};
+    exn_shape shape;
+    const char *const unnamed = NULL;
+    exn_infer s = *outer;
+    s.op = op;
+    s.attrs = attrs != NULL ? *attrs : exn_op_attrs(op);
+    s.in = inputs;
+    s.in_count = count;
+    s.shape = &shape;
+    s.out_count = 1;
+    memcpy(inputs, in, count * sizeof *in);
+    const exn_status status = settle(out, &s, &unnamed, NULL);
+    outer->fold_budget = s.fold_budget;
+    return status;
 }
 
 static exn_status bind_node(binder *b, const exn_node *node) {
     exn_infer *s = &b->s;
     EXN_TRY(gather_inputs(b, node));
     s->op = node->op;
-    EXN_TRY(check_constants(s));
     s->attrs = node->attrs;
-    s->dtype = EXN_F32;
-    s->alias = EXN_VALUE_NONE;
     s->out_count = node->op == EXN_OP_Split ? node->output_count : 1;
-    memset(s->shape, 0, s->out_count * sizeof *s->shape);
     for (size_t i = 0; i < s->out_count; i++) b->names[i] = b->source->values[node->outputs[i]].name;
-    EXN_TRY(rules[node->op](s));
-    if (s->alias != EXN_VALUE_NONE) {
-        b->map[node->outputs[0]] = s->alias;
-        return EXN_OK;
-    }
-    EXN_TRY(check_shapes(s));
-    EXN_TRY(all_constant(s) ? exn_constfold(b->outputs, s, b->names) : append_computed(b, node));
+    EXN_TRY(settle(b->outputs, s, b->names, node->name));
     for (size_t i = 0; i < s->out_count; i++) b->map[node->outputs[i]] = b->outputs[i];
+    for (size_t i = s->out_count; i < node->output_count && i < 3; i++) b->map[node->outputs[i]] = s->more[i - 1];
     return EXN_OK;
 }
 
@@ -247,7 +247,7 @@ static exn_status allocate(binder *b, const exn_graph *source) {
         most_out = source->nodes[i].output_count > most_out ? source->nodes[i].output_count : most_out;
     }
     b->map = exn_malloc(b->s.ctx, source->value_count, sizeof *b->map);
-    b->s.in = exn_calloc(b->s.ctx, most_in + 2, sizeof *b->s.in);
+    b->s.in = exn_calloc(b->s.ctx, most_in + ROOM, sizeof *b->s.in);
     b->s.shape = exn_calloc(b->s.ctx, most_out, sizeof *b->s.shape);
     b->outputs = exn_calloc(b->s.ctx, most_out, sizeof *b->outputs);
     b->names = exn_calloc(b->s.ctx, most_out, sizeof *b->names);

@@ -7,12 +7,12 @@
  *   Gemm                x, W[, bias]           x (m, k), W rank 2, bias (n); alpha = beta = 1, no trans_a
  *   MatMul              x, x                   rank 2 both
  *   BatchNormalization  x, scale, shift, mean, variance, each (channels)
- *   Relu ... Log        x                      attrs.activation, lo, hi; PRelu: x, slope (channels, 1, 1)
+ *   Relu ... Softplus   x                      attrs.activation, lo, hi; PRelu: x, slope (channels, 1, 1)
  *   Softmax LogSoftmax  x                      axis
- *   Add Sub Mul Div     x, x | x, W | W, x     NumPy broadcasting
+ *   Add ... Pow         x, x | x, W | W, x     NumPy broadcasting
  *   MaxPool AveragePool x                      rank 4, pads explicit
  *   GlobalAveragePool GlobalMaxPool x          rank 4
- *   ReduceMean          x                      axes, keep_dims
+ *   ReduceMean Sum Max  x                      axes, keep_dims
  *   Flatten Reshape Squeeze Unsqueeze  x       the output's shape says it all
  *   Transpose           x                      order
  *   Concat              x or W, ...            axis
@@ -46,6 +46,7 @@ typedef struct exn_infer {
     size_t out_count;
     exn_dtype dtype; /* of the outputs */
     exn_value_id alias;
+    exn_value_id more[2];     /* the second and third output where it makes them; EXN_VALUE_NONE */
     size_t batch, file_batch; /* wanted; as in the file, 0: open */
     size_t fold_budget;       /* elements that folding may still make: bounded by what the file holds */
 } exn_infer;
@@ -53,9 +54,11 @@ typedef struct exn_infer {
 typedef exn_status exn_infer_fn(exn_infer *s);
 exn_infer_fn exn_infer_conv, exn_infer_pool, exn_infer_global_pool, exn_infer_gemm, exn_infer_matmul,
     exn_infer_batch_norm, exn_infer_unary, exn_infer_clip, exn_infer_prelu, exn_infer_softmax, exn_infer_binary;
+exn_infer_fn exn_infer_variadic, exn_infer_gelu, exn_infer_power, exn_infer_made;
 exn_infer_fn exn_infer_reduce, exn_infer_flatten, exn_infer_reshape, exn_infer_squeeze, exn_infer_unsqueeze,
     exn_infer_transpose, exn_infer_concat, exn_infer_split, exn_infer_slice, exn_infer_pad, exn_infer_identity,
-    exn_infer_cast, exn_infer_shape, exn_infer_gather, exn_infer_fill;
+    exn_infer_cast, exn_infer_cast_like, exn_infer_shape, exn_infer_size, exn_infer_gather, exn_infer_fill;
+exn_infer_fn *exn_infer_rule(exn_op op);
 
 /* Input i, NULL where absent. */
 const exn_value *exn_infer_input(const exn_infer *s, size_t i);
@@ -70,5 +73,12 @@ exn_status exn_infer_keep_samples(const exn_infer *s, bool touches_axis_0);
 /* An operator in front of the one that is inferred; input may be a shape-only step or a transposition. */
 exn_status exn_infer_emit(exn_value_id *out, exn_infer *s, exn_op op, exn_value_id x, const exn_attrs *attrs,
                           const exn_shape *shape);
+
+/* Any operator in front of the one that is inferred, by its own rule: at most three inputs, one output, folded where all is
+ * constant. attrs NULL: exn_op_attrs(op). */
+exn_status exn_infer_apply(exn_value_id *out, exn_infer *outer, exn_op op, const exn_attrs *attrs,
+                           const exn_value_id in[], size_t count);
+/* Takes elements of a constant that binding will make from the budget. */
+exn_status exn_infer_spend(exn_infer *s, size_t count);
 
 #endif

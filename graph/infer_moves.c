@@ -50,6 +50,12 @@ exn_status exn_infer_cast(exn_infer *s) {
     return EXN_OK;
 }
 
+exn_status exn_infer_cast_like(exn_infer *s) {
+    s->op = EXN_OP_Cast;
+    s->attrs.to = exn_infer_input(s, 1)->dtype;
+    return exn_infer_cast(s);
+}
+
 exn_status exn_infer_reduce(exn_infer *s) {
     bool given;
     const exn_shape x = exn_infer_input(s, 0)->shape;
@@ -318,6 +324,13 @@ exn_status exn_infer_shape(exn_infer *s) {
     for (int64_t i = start; i < end; i++) list[i - start] = (int64_t)x.dim[i];
     const exn_shape shape = {.rank = 1, .dim = {(size_t)(end - start)}};
     return exn_graph_constant(&s->alias, s->graph, NULL, EXN_I64, &shape, list, true);
+}
+
+exn_status exn_infer_size(exn_infer *s) {
+    size_t count;
+    EXN_TRY(exn_shape_count(&count, s->ctx, &exn_infer_input(s, 0)->shape));
+    const int64_t whole = (int64_t)count;
+    return exn_graph_constant(&s->alias, s->graph, NULL, EXN_I64, &(exn_shape){0}, &whole, true);
 }
 
 /* ConstantOfShape: the second input is the value, by default a float zero. */

@@ -9,15 +9,6 @@
 
 #define PRODUCER_NONE UINT32_MAX
 
-const char *exn_op_name(exn_op op) {
-    static const char *const names[EXN_OP_COUNT] = {
-#define EXN_OP_ROW(op) [EXN_OP_##op] = #op,
-#include "graph/ops.inc"
-#undef EXN_OP_ROW
-    };
-    return (unsigned)op < EXN_OP_COUNT ? names[op] : "unknown";
-}
-
 exn_attrs exn_attrs_default(void) {
     exn_attrs attrs = {
         .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .groups = 1, .alpha = 1, .beta = 1, .epsilon = 1e-5f};
@@ -98,16 +89,11 @@ exn_value_id exn_graph_find(const exn_graph *graph, const char *value_name) {
     return held == 0 ? EXN_VALUE_NONE : held - 1;
 }
 
-/* A made-up name that no file has taken. */
-static exn_status value_name(char **out, exn_graph *graph, const char *name) {
-    if (name != NULL) {
-        if (exn_graph_find(graph, name) != EXN_VALUE_NONE)
-            return exn_fail(graph->ctx, EXN_E_INVALID, "value '%s' exists already", name);
-        return copy_name(out, graph, name, "", 0);
-    }
+/* A made-up name that is free; those that were in the way are not tried again. */
+static exn_status make_name(char **out, exn_graph *graph) {
     char text[64];
-    size_t number = graph->value_count;
-    do snprintf(text, sizeof text, "exn.value_%zu", number++);
+    if (graph->made_up < graph->value_count) graph->made_up = graph->value_count;
+    do snprintf(text, sizeof text, "exn.value_%zu", graph->made_up++);
     while (exn_graph_find(graph, text) != EXN_VALUE_NONE);
     return copy_name(out, graph, text, "", 0);
 }
@@ -116,16 +102,24 @@ static exn_status value_name(char **out, exn_graph *graph, const char *name) {
 
 exn_status exn_graph_value(exn_value_id *out, exn_graph *graph, const char *name, exn_dtype dtype,
                            const exn_shape *shape) {
-    char *own = NULL;
-    EXN_TRY(value_name(&own, graph, name));
+    char *own = NULL, *other = NULL;
+    const exn_value_id held = name == NULL ? EXN_VALUE_NONE : exn_graph_find(graph, name);
+    if (held != EXN_VALUE_NONE && !graph->values[held].made_up)
+        return exn_fail(graph->ctx, EXN_E_INVALID, "value '%s' exists already", name);
+    EXN_TRY(name == NULL ? make_name(&own, graph) : copy_name(&own, graph, name, "", 0));
+    if (held != EXN_VALUE_NONE) EXN_TRY(make_name(&other, graph));
     EXN_TRY(exn_grow(graph->ctx, (void **)&graph->values, &graph->value_capacity, graph->value_count + 1,
                      sizeof *graph->values));
     EXN_TRY(reserve_slot(graph));
     uint32_t *slot = name_slot(graph, own);
-    exn_value value = {.name = own, .dtype = dtype, .producer = PRODUCER_NONE};
+    exn_value value = {.name = own, .made_up = name == NULL, .dtype = dtype, .producer = PRODUCER_NONE};
     if (shape != NULL) value.shape = *shape;
     graph->values[graph->value_count++] = value;
     *slot = (uint32_t)graph->value_count;
+    if (other != NULL) { /* a made-up name makes way for one that a file gives */
+        graph->values[held].name = other;
+        *name_slot(graph, other) = held + 1;
+    }
     *out = (exn_value_id)graph->value_count - 1;
     return EXN_OK;
 }

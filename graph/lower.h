@@ -80,7 +80,7 @@ exn_status exn_lower_prelu(exn_lowering *l);
 exn_status exn_lower_binary(exn_lowering *l);
 exn_status exn_lower_pool(exn_lowering *l);
 exn_status exn_lower_global_pool(exn_lowering *l);
-exn_status exn_lower_mean(exn_lowering *l);
+exn_status exn_lower_reduce(exn_lowering *l);
 exn_status exn_lower_softmax(exn_lowering *l);
 exn_status exn_lower_view(exn_lowering *l);
 exn_status exn_lower_transpose(exn_lowering *l);

@@ -41,7 +41,7 @@ static void run_binary(const exn_step *step, exn_exec_view *view, exn_part part)
     exn_part_range(&begin, &end, part, work->n, EXN_REDUCE_LANES);
     for (size_t i = begin; i < end; i += BINARY_CHUNK) {
         const size_t n = end - i < BINARY_CHUNK ? end - i : BINARY_CHUNK;
-        step->vector->binary(work->op, n, a + i, 1, b + i, 1, y + i);
+        exn_pair(step->vector, work->op, n, a + i, 1, b + i, 1, y + i);
         if (work->activation != EXN_ACT_NONE)
             step->vector->activate(work->activation, n, y + i, y + i, work->lo, work->hi);
     }
@@ -141,7 +141,14 @@ exn_status exn_lower_batchnorm(exn_lowering *l) {
 }
 
 static exn_binary binary_of(exn_op op) {
-    return op == EXN_OP_Add ? EXN_ADD : op == EXN_OP_Sub ? EXN_SUB : op == EXN_OP_Mul ? EXN_MUL : EXN_DIV;
+    static const struct {
+        exn_op op;
+        exn_binary binary;
+    } rows[] = {{EXN_OP_Add, EXN_ADD}, {EXN_OP_Sub, EXN_SUB}, {EXN_OP_Mul, EXN_MUL}, {EXN_OP_Div, EXN_DIV},
+                {EXN_OP_Max, EXN_MAX}, {EXN_OP_Min, EXN_MIN}, {EXN_OP_Pow, EXN_POW}};
+    size_t i = 0;
+    while (rows[i].op != op) i++;
+    return rows[i].binary;
 }
 
 exn_status exn_lower_binary(exn_lowering *l) {

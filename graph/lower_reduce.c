@@ -13,8 +13,8 @@ static void run_global_pool(const exn_step *step, exn_exec_view *view, exn_part 
                     exn_operand_write(view, &step->out), part);
 }
 
-static void run_mean(const exn_step *step, exn_exec_view *view, exn_part part) {
-    exn_reduce_axes(step->vector, EXN_REDUCE_MEAN_OF, &step->work.reduce.x, step->work.reduce.axes,
+static void run_reduce(const exn_step *step, exn_exec_view *view, exn_part part) {
+    exn_reduce_axes(step->vector, step->work.reduce.kind, &step->work.reduce.x, step->work.reduce.axes,
                     exn_operand_read(view, &step->in[0]), exn_operand_write(view, &step->out), part);
 }
 
@@ -79,18 +79,23 @@ exn_status exn_lower_global_pool(exn_lowering *l) {
     return add_global_pool(l, average ? EXN_WINDOW_AVERAGE : EXN_WINDOW_MAX, &x->shape);
 }
 
-/* ReduceMean over memory axes; the general case goes through row-major order on both sides. */
-exn_status exn_lower_mean(exn_lowering *l) {
+/* Means and maxima over the image are pools; the general case goes through row-major order on both sides. */
+exn_status exn_lower_reduce(exn_lowering *l) {
     const exn_value *x = exn_lower_input(l, 0);
     if (!x) return exn_lower_fail(l, EXN_E_INVALID, "the input is absent");
     const uint32_t axes = l->node->attrs.axes;
-    if (x->shape.rank == 4 && axes == 0xcu) return add_global_pool(l, EXN_WINDOW_AVERAGE, &x->shape);
+    const exn_op op = l->node->op;
+    const exn_reduce_kind kind = op == EXN_OP_ReduceMean  ? EXN_REDUCE_MEAN_OF
+                                 : op == EXN_OP_ReduceSum ? EXN_REDUCE_SUM_OF
+                                                          : EXN_REDUCE_MAX_OF;
+    if (x->shape.rank == 4 && axes == 0xcu && kind != EXN_REDUCE_SUM_OF)
+        return add_global_pool(l, kind == EXN_REDUCE_MAX_OF ? EXN_WINDOW_MAX : EXN_WINDOW_AVERAGE, &x->shape);
     exn_operand in;
     EXN_TRY(exn_lower_rows(&in, l, l->node->inputs[0]));
     exn_step *step;
-    EXN_TRY(exn_lower_step(&step, l, run_mean, "reduction", 0));
+    EXN_TRY(exn_lower_step(&step, l, run_reduce, "reduction", 0));
     step->in[0] = in;
-    step->work.reduce = (exn_reduce_work){x->shape, axes};
+    step->work.reduce = (exn_reduce_work){x->shape, axes, kind};
     return exn_lower_bind_rows(l, 0, step->out);
 }
 

@@ -74,6 +74,7 @@ typedef struct exn_permute_work {
 typedef struct exn_reduce_work {
     exn_shape x;
     uint32_t axes;
+    exn_reduce_kind kind;
 } exn_reduce_work;
 
 typedef struct exn_softmax_work {

@@ -48,7 +48,7 @@ static bool waits_for_activation(const exn_graph *graph, size_t maker) {
 static bool is_candidate(const exn_graph *graph, size_t node, const size_t *reach) {
     const exn_node *maker = &graph->nodes[node];
     const exn_value *value = &graph->values[maker->outputs[0]];
-    if (maker->output_count != 1 || reach[node] > node) return false;
+    if (maker->output_count != 1 || value->made_up || reach[node] > node) return false;
     if (value->shape.rank != 4 || value->shape.dim[1] < TAP_CHANNELS_MIN) return false;
     if (value->shape.dim[2] * value->shape.dim[3] == 1) return false;
     switch (maker->op) { /* what only moves elements or prepares for the next layer ends no block */

@@ -11,7 +11,7 @@ void exn_activate(const exn_f32_vector *vector, exn_activation act, size_t n, co
                   float hi, exn_part part) {
     size_t first, last;
     exn_part_range(&first, &last, part, n, GRAIN_ELEMENTS);
-    if (first < last) vector->activate(act, last - first, x + first, y + first, lo, hi);
+    if (first < last) exn_unary(vector, act, last - first, x + first, y + first, lo, hi);
 }
 
 void exn_prelu(const exn_f32_vector *vector, size_t n, size_t channels, const float *slope, const float *x, float *y,
@@ -71,8 +71,8 @@ void exn_binary_broadcast(const exn_f32_vector *vector, exn_binary op, const exn
     const ptrdiff_t at = (ptrdiff_t)piece[0];
     exn_walk_seek(&walk, runs[0]);
     for (size_t run = runs[0]; run < runs[1]; run++, exn_walk_next(&walk))
-        vector->binary(op, piece[1] - piece[0], a + walk.offset[1] + at * step[1], (size_t)step[1],
-                       b + walk.offset[2] + at * step[2], (size_t)step[2], y + walk.offset[0] + at);
+        exn_pair(vector, op, piece[1] - piece[0], a + walk.offset[1] + at * step[1], (size_t)step[1],
+                 b + walk.offset[2] + at * step[2], (size_t)step[2], y + walk.offset[0] + at);
 }
 
 static void copy_run(size_t n, const float *x, ptrdiff_t x_step, float *y, ptrdiff_t y_step) {

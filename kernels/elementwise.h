@@ -7,6 +7,13 @@
 #include "core/threads.h"
 #include "kernels/kernel_set.h"
 
+/* y[i] = act(x[i]), any of exn_activation; y may be x. */
+void exn_unary(const exn_f32_vector *vector, exn_activation act, size_t n, const float *x, float *y, float lo,
+               float hi);
+/* y[i] = a[i * a_step] op b[i * b_step], any of exn_binary, steps 0 or 1; y may be a or b where its step is 1. */
+void exn_pair(const exn_f32_vector *vector, exn_binary op, size_t n, const float *a, size_t a_step, const float *b,
+              size_t b_step, float *y);
+/* A part's share of exn_unary. */
 void exn_activate(const exn_f32_vector *vector, exn_activation act, size_t n, const float *x, float *y, float lo,
                   float hi, exn_part part);
 /* y[i] = x[i] < 0 ? slope[i % channels] * x[i] : x[i]; channels last. slopes 1: one slope for all. */

@@ -97,7 +97,7 @@ static float activated(const exn_generic_math *math, exn_activation act, float x
     case EXN_ACT_LOG:
         return math->log(x);
     case EXN_ACT_NONE:
-    case EXN_ACT_COUNT:
+    default:
         break;
     }
     return x;
@@ -127,7 +127,7 @@ void exn_generic_binary(exn_binary op, size_t n, const float *a, size_t a_step, 
         case EXN_DIV:
             y[i] = left / right;
             break;
-        case EXN_BINARY_COUNT:
+        default:
             break;
         }
     }

@@ -42,7 +42,20 @@ typedef enum exn_activation {
     EXN_ACT_SILU, /* x * sigmoid(x) */
     EXN_ACT_EXP,
     EXN_ACT_LOG,
-    EXN_ACT_COUNT
+    EXN_ACT_COUNT, /* of those that a set supplies. The others are exn_unary's own, and no epilogue's: */
+    EXN_ACT_ABS = EXN_ACT_COUNT,
+    EXN_ACT_SQRT,
+    EXN_ACT_FLOOR,
+    EXN_ACT_CEIL,
+    EXN_ACT_ROUND, /* halves to even */
+    EXN_ACT_SIGN,
+    EXN_ACT_THRESHOLD, /* x > lo ? x : 0 */
+    EXN_ACT_SOFTSIGN,  /* x / (1 + |x|) */
+    EXN_ACT_ERF,
+    EXN_ACT_GELU,     /* x/2 * (1 + erf(x / sqrt 2)) */
+    EXN_ACT_ELU,      /* hi * (x < 0 ? lo * (exp(x) - 1) : x) */
+    EXN_ACT_SOFTPLUS, /* log(1 + exp(x)) */
+    EXN_ACT_END
 } exn_activation;
 
 /* What happens to an accumulator before and after the chain; pointers are those of the tile's own element (0,0). */
@@ -120,7 +133,17 @@ typedef struct exn_f32_winograd {
     const char *name; /* "f32_winograd_4x4_avx2" */
 } exn_f32_winograd;
 
-typedef enum exn_binary { EXN_ADD, EXN_SUB, EXN_MUL, EXN_DIV, EXN_BINARY_COUNT } exn_binary;
+typedef enum exn_binary {
+    EXN_ADD,
+    EXN_SUB,
+    EXN_MUL,
+    EXN_DIV,
+    EXN_BINARY_COUNT, /* of those that a set supplies. The others are exn_pair's own: */
+    EXN_MAX = EXN_BINARY_COUNT,
+    EXN_MIN, /* both give NaN where either is */
+    EXN_POW, /* off by 2e-7 * |b * log a| of the result at most; a*a exactly where b is 2 for all */
+    EXN_BINARY_END
+} exn_binary;
 typedef enum exn_reduction { EXN_REDUCE_SUM, EXN_REDUCE_MAX, EXN_REDUCTION_COUNT } exn_reduction;
 
 /* Vector operations: one portable body (kernels/vector_body.h) compiled per set over its vec.h. y may equal any input

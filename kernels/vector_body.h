@@ -70,7 +70,7 @@ static void EXN_OF_SET(activate)(exn_activation act, size_t n, const float *x, f
         EXN_MAP(n, x, y, exn_vec_log(v));
         break;
     case EXN_ACT_NONE:
-    case EXN_ACT_COUNT:
+    default:
         if (x != y && n > 0) memcpy(y, x, n * sizeof *y);
         break;
     }
@@ -110,7 +110,7 @@ static void EXN_OF_SET(binary)(exn_binary op, size_t n, const float *a, size_t a
     case EXN_DIV:
         EXN_MAP_BINARY(exn_vec_div(v, u));
         break;
-    case EXN_BINARY_COUNT:
+    default:
         break;
     }
 }

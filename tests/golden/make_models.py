@@ -176,6 +176,53 @@ def binaries():
     n.write("binary", n.gather_up(*branches), (2, 4, 3, 5))
 
 
+def functions():
+    n = Net(120, opset=20)
+    square, positive = n.op("Mul", "x", "x"), n.op("Add", n.op("Abs", "x"), n.const(0.5))
+    branches = [n.op(kind, n.op("Mul", "x", n.const(2))) for kind in
+                ("Abs", "Floor", "Ceil", "Round", "Sign", "Softsign", "Erf", "Gelu", "Elu", "Selu", "Softplus", "Mish",
+                 "Neg", "ThresholdedRelu", "Celu")]
+    branches += [n.op("Sqrt", square), n.op("Reciprocal", positive), n.op("Gelu", "x", approximate="tanh"),
+                 n.op("Elu", "x", alpha=0.5), n.op("Selu", "x", alpha=1.5, gamma=0.5), n.op("Celu", "x", alpha=0.5),
+                 n.op("ThresholdedRelu", "x", alpha=0.25), n.op("Elu", n.conv("x", 4, 4)),
+                 n.op("Max", "x", square), n.op("Min", "x", n.weights(4, 1, 1), square), n.op("Max", "x"),
+                 n.op("Sum", "x", square, positive), n.op("Mean", "x", square, n.const(0.5)),
+                 n.op("Pow", "x", n.const(2)), n.op("Pow", "x", n.const(3)), n.op("Pow", positive, "x"),
+                 n.op("Pow", positive, n.const(-1, np.int64)), n.op("Add", "x", n.op("Sqrt", n.const([4.0, 9, 2])))]
+    n.write("functions", n.gather_up(*branches), (2, 4, 5, 3))
+
+
+def reductions():
+    n = Net(121, opset=18)
+    branches = []
+    for kind in ("Sum", "Max", "Min", "L1", "L2", "LogSumExp", "SumSquare", "Mean"):
+        branches += [n.op(f"Reduce{kind}", "x", n.ints(1)), n.op(f"Reduce{kind}", "x", n.ints(-1, -2), keepdims=0),
+                     n.op(f"Reduce{kind}", "x", n.ints(1, 2, 3), keepdims=1)]
+    branches.append(n.op("ReduceLogSum", n.op("Mul", "x", "x"), n.ints(2)))
+    n.write("reductions", n.gather_up(*branches), (2, 4, 3, 5))
+    n = Net(122, opset=13)
+    n.write("reductions_13", n.gather_up(n.op("ReduceSum", "x", n.ints(2)), n.op("ReduceMax", "x", axes=[2, 3]),
+                                         n.op("ReduceL2", "x", axes=[-1], keepdims=0)), (2, 4, 3, 5))
+
+
+def made():
+    n = Net(123, opset=21)
+    layers = n.op("Transpose", "x", perm=[0, 2, 3, 1])
+    n.write("layer_norms", n.gather_up(
+        n.op("LayerNormalization", layers, n.weights(6), n.weights(6), epsilon=1e-3),
+        n.op("LayerNormalization", "x", n.weights(6, 4, 2), axis=1),
+        n.op("InstanceNormalization", "x", n.weights(6), n.weights(6)),
+        n.op("GroupNormalization", "x", n.weights(6), n.weights(6), num_groups=3),
+        n.op("LRN", "x", size=3, alpha=0.5, beta=0.7, bias=1.5), n.op("LRN", "x", size=5)), (2, 6, 4, 2))
+    n = Net(124)
+    twice = n.op("CastLike", n.op("Size", n.const([[1, 2]])), "x")
+    n.write("spread", n.gather_up(
+        n.op("SpaceToDepth", "x", blocksize=2), n.op("DepthToSpace", "x", blocksize=2),
+        n.op("DepthToSpace", "x", blocksize=2, mode="CRD"), n.op("Tile", "x", n.ints(1, 2, 1, 3)),
+        n.op("Expand", n.op("GlobalMaxPool", "x"), n.ints(1, 8, 3, 2)), n.op("Expand", "x", n.ints(4, 2)),
+        n.op("Mul", "x", twice)), (2, 8, 4, 2))
+
+
 def pools():
     n = Net(50, opset=19)
     shapes = [dict(kernel_shape=[2, 2], strides=[2, 2]), dict(kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
@@ -303,7 +350,8 @@ def blocks():
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for build in (convolutions, products, norms, activations, binaries, pools, moves, constants, blocks):
+    for build in (convolutions, products, norms, activations, binaries, functions, reductions, made, pools,
+                  moves, constants, blocks):
         build()
     for path in sorted(FOLDER.glob("*.onnx")):
         print(f"{path.name} {path.stat().st_size}")

@@ -26,7 +26,7 @@ double kc_oracle_activation(exn_activation act, double x, double lo, double hi) 
     case EXN_ACT_LOG:
         return log(x);
     case EXN_ACT_NONE:
-    case EXN_ACT_COUNT:
+    default:
         break;
     }
     return x;

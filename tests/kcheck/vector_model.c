@@ -50,7 +50,7 @@ static float activation(const args *t, float x) {
     case EXN_ACT_LOG:
         return transcendental(t, (exn_activation)t->which, x);
     case EXN_ACT_NONE:
-    case EXN_ACT_COUNT:
+    default:
         break;
     }
     return x;

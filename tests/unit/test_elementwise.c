@@ -55,7 +55,7 @@ static exn_shape with_ones(exn_rng *rng, const exn_shape *y) {
 START_TEST(broadcasting) {
     exn_rng rng = exn_rng_seed(41, 0);
     for (size_t round = 0; round < 80; round++) {
-        elements e = {.y = random_shape(&rng, exn_rng_below(&rng, 5)), .op = (exn_binary)(round % EXN_BINARY_COUNT)};
+        elements e = {.y = random_shape(&rng, exn_rng_below(&rng, 5)), .op = (exn_binary)(round % EXN_POW)};
         e.a = round % 3 ? with_ones(&rng, &e.y) : e.y;
         e.b = round % 3 == 1 ? e.y : with_ones(&rng, &e.y);
         if (round % 3 == 2) e.a = e.y;
@@ -65,7 +65,8 @@ START_TEST(broadcasting) {
         e.x = x, e.z = z;
         for (size_t i = 0; i < count; i++) {
             const float left = x[offset_in(&e.a, &e.y, i)], right = z[offset_in(&e.b, &e.y, i)];
-            const float values[] = {left + right, left - right, left * right, left / right};
+            const float values[] = {left + right, left - right,       left * right,
+                                    left / right, fmaxf(left, right), fminf(left, right)};
             expected[i] = (double)values[e.op];
         }
         drivers_verify(&(drivers_job){
@@ -245,15 +246,45 @@ static double activated(const elements *e, double x) {
     }
 }
 
+static double beyond(const elements *e, double x) {
+    const double lo = (double)e->lo, hi = (double)e->hi;
+    switch (e->act) {
+    case EXN_ACT_ABS:
+        return fabs(x);
+    case EXN_ACT_SQRT:
+        return sqrt(x);
+    case EXN_ACT_FLOOR:
+        return floor(x);
+    case EXN_ACT_CEIL:
+        return ceil(x);
+    case EXN_ACT_ROUND:
+        return rint(x);
+    case EXN_ACT_SIGN:
+        return x > 0 ? 1 : x < 0 ? -1 : 0;
+    case EXN_ACT_THRESHOLD:
+        return x > lo ? x : 0;
+    case EXN_ACT_SOFTSIGN:
+        return x / (1 + fabs(x));
+    case EXN_ACT_ERF:
+        return erf(x);
+    case EXN_ACT_GELU:
+        return 0.5 * x * erfc(-x / sqrt(2));
+    case EXN_ACT_ELU:
+        return hi * (x < 0 ? lo * expm1(x) : x);
+    default:
+        return fmax(x, 0) + log1p(exp(-fabs(x)));
+    }
+}
+
 START_TEST(activations) {
     exn_rng rng = exn_rng_seed(46, 0);
-    for (size_t act = 0; act < EXN_ACT_COUNT; act++) {
+    for (size_t act = 0; act < EXN_ACT_END; act++) {
         elements e = {.act = (exn_activation)act, .lo = 0.1f, .hi = 0.6f, .n = 333};
         float *x = drivers_random(&rng, e.n);
         double *expected = drivers_doubles(e.n), *bound = drivers_doubles(e.n);
         for (size_t i = 0; i < e.n; i++) {
-            x[i] = act == EXN_ACT_LOG ? fabsf(x[i]) + 0.01f : x[i] * 8.0f;
-            expected[i] = activated(&e, (double)x[i]);
+            x[i] = act == EXN_ACT_LOG || act == EXN_ACT_SQRT ? fabsf(x[i]) + 0.01f : x[i] * 8.0f;
+            expected[i] = act < EXN_ACT_COUNT ? activated(&e, (double)x[i]) : beyond(&e, (double)x[i]);
             bound[i] = 4e-7 * (1.0 + fabs(expected[i]));
         }
         e.x = x;
@@ -271,6 +302,48 @@ START_TEST(clamp_lets_nan_and_minus_zero_pass) {
     for (size_t i = 0; i < 19; i++) x[i] = i % 2 ? NAN : -0.0f;
     exn_activate(&set.f32_vector, EXN_ACT_CLAMP, 19, x, y, 0.0f, INFINITY, exn_part_whole());
     for (size_t i = 0; i < 19; i++) ck_assert(i % 2 ? isnan(y[i]) : y[i] == 0.0f && signbit(y[i]));
+}
+END_TEST
+
+/* The C library's answer, in its special cases too. */
+START_TEST(powers) {
+    static const float values[] = {0.0f, -0.0f, 0.5f, 1.0f, -1.0f, 2.0f,     3.0f,      -2.0f,    -3.0f,
+                                   0.3f, -0.7f, 7.5f, 4.0f, -4.0f, INFINITY, -INFINITY, 16777218, NAN};
+    enum { COUNT = sizeof values / sizeof values[0] };
+    const exn_kernel_set set = drivers_best_set();
+    float y[COUNT];
+    for (size_t b = 0; b < COUNT; b++) {
+        float many[COUNT];
+        for (size_t i = 0; i < COUNT; i++) many[i] = values[b];
+        for (size_t step = 0; step < 2; step++) {
+            exn_pair(&set.f32_vector, EXN_POW, COUNT, values, 1, many, step, y);
+            for (size_t a = 0; a < COUNT; a++) {
+                const float wanted = powf(values[a], values[b]);
+                const bool same = isnan(wanted) ? isnan(y[a]) : wanted == y[a] && signbit(wanted) == signbit(y[a]);
+                ck_assert_msg(same || fabsf(y[a] - wanted) < 1e-5f * fabsf(wanted), "%g ^ %g = %g, not %g",
+                              (double)values[a], (double)values[b], (double)y[a], (double)wanted);
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(nan_in_functions) {
+    const exn_kernel_set set = drivers_best_set();
+    const float x[5] = {NAN, INFINITY, -INFINITY, 0.0f, -0.0f}, one = 1.0f;
+    float y[5];
+    for (size_t act = EXN_ACT_COUNT; act < EXN_ACT_END; act++) {
+        exn_unary(&set.f32_vector, (exn_activation)act, 5, x, y, 1.0f, 1.0f);
+        if (act != EXN_ACT_THRESHOLD) ck_assert(isnan(y[0]));
+        if (act != EXN_ACT_SOFTSIGN && act != EXN_ACT_SQRT)
+            for (size_t i = 1; i < 5; i++) ck_assert_msg(!isnan(y[i]), "function %zu of %g", act, (double)x[i]);
+    }
+    for (size_t op = EXN_MAX; op <= EXN_MIN; op++) {
+        exn_pair(&set.f32_vector, (exn_binary)op, 5, x, 1, &one, 0, y);
+        ck_assert(isnan(y[0]) && !isnan(y[1]));
+        exn_pair(&set.f32_vector, (exn_binary)op, 5, &one, 0, x, 1, y);
+        ck_assert(isnan(y[0]) && !isnan(y[1]));
+    }
 }
 END_TEST
 
@@ -306,7 +379,7 @@ START_TEST(prelu_and_fill) {
 END_TEST
 
 int main(void) {
-    return unit_run("elementwise",
-                    (const TTest *[]){broadcasting, permutation, mirrored_box, reductions, softmax, activations,
-                                      clamp_lets_nan_and_minus_zero_pass, prelu_and_fill, NULL});
+    return unit_run("elementwise", (const TTest *[]){broadcasting, permutation, mirrored_box, reductions, softmax,
+                                                     activations, clamp_lets_nan_and_minus_zero_pass, powers,
+                                                     nan_in_functions, prelu_and_fill, NULL});
 }

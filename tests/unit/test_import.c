@@ -160,10 +160,48 @@ START_TEST(external_weights_are_part_of_the_hash) {
 }
 END_TEST
 
+/* A value without a name gets another one when a file turns out to use it. */
+START_TEST(made_up_names_make_way) {
+    exn_graph *graph;
+    exn_value_id made, given;
+    char name[64];
+    const exn_shape shape = {1, {1}};
+    unit_assert_ok(ctx, exn_graph_create(&graph, ctx));
+    for (size_t i = 0; i < 100; i++) {
+        unit_assert_ok(ctx, exn_graph_value(&made, graph, NULL, EXN_F32, &shape));
+        snprintf(name, sizeof name, "%s", graph->values[made].name);
+        unit_assert_ok(ctx, exn_graph_value(&given, graph, name, EXN_F32, &shape));
+        ck_assert_uint_eq(exn_graph_find(graph, name), given);
+        ck_assert_uint_eq(exn_graph_find(graph, graph->values[made].name), made);
+        ck_assert_int_eq(exn_graph_value(&made, graph, name, EXN_F32, &shape), EXN_E_INVALID);
+    }
+    exn_graph_destroy(graph);
+}
+END_TEST
+
+/* A file that uses all names that might be made up costs no more time than one with as many others. */
+START_TEST(names_in_the_way_are_passed_once) {
+    enum { NAMES = 40000 };
+    exn_graph *graph;
+    exn_value_id id;
+    char name[64];
+    const exn_shape shape = {1, {1}};
+    unit_assert_ok(ctx, exn_graph_create(&graph, ctx));
+    for (size_t i = 0; i < NAMES; i++) {
+        snprintf(name, sizeof name, "exn.value_%zu", NAMES + i);
+        unit_assert_ok(ctx, exn_graph_value(&id, graph, name, EXN_F32, &shape));
+    }
+    const double start = exn_now();
+    for (size_t i = 0; i < NAMES; i++) unit_assert_ok(ctx, exn_graph_value(&id, graph, NULL, EXN_F32, &shape));
+    ck_assert_double_lt(exn_now() - start, 10);
+    exn_graph_destroy(graph);
+}
+END_TEST
+
 /* MaxPool, Relu, global pool, Gemm: the exit reads what the Relu makes, not what the MaxPool makes. */
 START_TEST(taps_wait_for_the_activation) {
     exn_graph *graph;
-    exn_value_id weight, x, gemm[2];
+    exn_value_id weight, x, after, gemm[2];
     exn_tap *taps;
     size_t count;
     const exn_shape image = {4, {1, 8, 8, 8}}, half = {4, {1, 8, 4, 4}}, point = {4, {1, 8, 1, 1}};
@@ -176,10 +214,11 @@ START_TEST(taps_wait_for_the_activation) {
     for (size_t i = 0; i < 4; i++) /* value numbers shall not be node numbers */
         unit_assert_ok(ctx, exn_graph_constant(&weight, graph, NULL, EXN_F32, &matrix, weights, true));
     unit_assert_ok(ctx, exn_graph_node(&x, graph, EXN_OP_MaxPool, NULL, &graph->input, 1, NULL, &half));
-    unit_assert_ok(ctx, exn_graph_node(&x, graph, EXN_OP_Relu, NULL, &x, 1, &relu, &half));
-    const exn_value_id after = x;
-    unit_assert_ok(ctx, exn_graph_node(&x, graph, EXN_OP_GlobalAveragePool, NULL, &x, 1, NULL, &point));
-    unit_assert_ok(ctx, exn_graph_node(&gemm[0], graph, EXN_OP_Flatten, NULL, &x, 1, NULL, &flat));
+    unit_assert_ok(ctx, exn_graph_value(&after, graph, "after", EXN_F32, &half));
+    unit_assert_ok(ctx, exn_graph_append(graph, EXN_OP_Relu, NULL, &x, 1, &after, 1, &relu));
+    unit_assert_ok(ctx, exn_graph_node(&x, graph, EXN_OP_GlobalAveragePool, NULL, &after, 1, NULL, &point));
+    unit_assert_ok(ctx, exn_graph_value(&gemm[0], graph, "flat", EXN_F32, &flat));
+    unit_assert_ok(ctx, exn_graph_append(graph, EXN_OP_Flatten, NULL, &x, 1, &gemm[0], 1, NULL));
     gemm[1] = weight;
     unit_assert_ok(ctx, exn_graph_node(&graph->output, graph, EXN_OP_Gemm, NULL, gemm, 2, NULL, &logits));
     unit_assert_ok(ctx, exn_taps_find(&taps, &count, graph));
@@ -380,6 +419,7 @@ int main(void) {
     return unit_run_with("import", set_up, tear_down,
                          (const TTest *[]){tiny_network, folding_is_visible, binding, fixed_sizes, arguments,
                                            external_data, external_weights_are_part_of_the_hash,
-                                           taps_wait_for_the_activation, external_data_through_a_link, refused,
+                                           taps_wait_for_the_activation, made_up_names_make_way,
+                                           names_in_the_way_are_passed_once, external_data_through_a_link, refused,
                                            real_networks, placement, NULL});
 }
