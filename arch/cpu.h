@@ -5,16 +5,15 @@
 
 #include <stdint.h>
 
-/* Levels, not single instructions: a set needs one of these. One row each. */
+/* EXN_CPU_FMA and so on: the levels of levels.inc. */
 enum {
-    EXN_CPU_FMA = 1u << 0,    /* scalar fused multiply-add: x86 FMA3 with AVX state saved, or any AArch64 */
-    EXN_CPU_AVX2 = 1u << 1,   /* AVX2 and FMA3, YMM state saved by the OS */
-    EXN_CPU_AVX512 = 1u << 2, /* AVX-512 F, BW, DQ, VL, ZMM and mask state saved by the OS */
-    EXN_CPU_NEON = 1u << 3,   /* AArch64 Advanced SIMD */
+#define EXN_LEVEL(symbol, bit, name) EXN_CPU_##symbol = 1u << (bit),
+#include "arch/levels.inc"
+#undef EXN_LEVEL
 };
 
 /* Detected anew at each call, without globals. XCR0 is read before CPUID's vector bits are believed. Exactly one
- * probe_*.c defines it; the build picks by CPU family. */
+ * probe_FAMILY.c defines it, or probe_other.c. */
 uint32_t exn_cpu_detect(void);
 
 /* What an x86 probe reads; zero where the CPU does not have the leaf or register. */

@@ -8,15 +8,13 @@
 #include "tools/peak.h"
 #include "tools/report.h"
 
-/* One row per level of arch/cpu.h. */
 static const struct {
     uint32_t bit;
     const char *name;
 } levels[] = {
-    {EXN_CPU_FMA, "fma"},
-    {EXN_CPU_AVX2, "avx2"},
-    {EXN_CPU_AVX512, "avx512"},
-    {EXN_CPU_NEON, "neon"},
+#define EXN_LEVEL(symbol, bit, name) {EXN_CPU_##symbol, name},
+#include "arch/levels.inc"
+#undef EXN_LEVEL
 };
 
 static const struct {
