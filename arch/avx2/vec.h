@@ -3,8 +3,9 @@
 #ifndef EXN_ARCH_AVX2_VEC_H
 #define EXN_ARCH_AVX2_VEC_H
 
+#include "arch/elementary.h"
+
 #include <immintrin.h>
-#include <sleef.h>
 #include <stddef.h>
 
 typedef __m256 exn_vec;
@@ -67,14 +68,8 @@ static inline exn_vec exn_vec_max(exn_vec a, exn_vec b) {
 static inline exn_vec exn_vec_select_less(exn_vec a, exn_vec b, exn_vec yes, exn_vec no) {
     return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
-static inline exn_vec exn_vec_exp(exn_vec x) {
-    return Sleef_finz_expf8_u10avx2(x);
-}
-static inline exn_vec exn_vec_log(exn_vec x) {
-    return Sleef_finz_logf8_u10avx2(x);
-}
-static inline exn_vec exn_vec_tanh(exn_vec x) {
-    return Sleef_finz_tanhf8_u10avx2(x);
-}
+EXN_VEC_ELEMENTARY(exp, Sleef_finz_expf8_u10avx2)
+EXN_VEC_ELEMENTARY(log, Sleef_finz_logf8_u10avx2)
+EXN_VEC_ELEMENTARY(tanh, Sleef_finz_tanhf8_u10avx2)
 
 #endif

@@ -3,8 +3,9 @@
 #ifndef EXN_ARCH_AVX512_VEC_H
 #define EXN_ARCH_AVX512_VEC_H
 
+#include "arch/elementary.h"
+
 #include <immintrin.h>
-#include <sleef.h>
 #include <stddef.h>
 
 typedef __m512 exn_vec;
@@ -74,14 +75,8 @@ static inline exn_vec exn_vec_max(exn_vec a, exn_vec b) {
 static inline exn_vec exn_vec_select_less(exn_vec a, exn_vec b, exn_vec yes, exn_vec no) {
     return _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), yes);
 }
-static inline exn_vec exn_vec_exp(exn_vec x) {
-    return Sleef_finz_expf16_u10avx512f(x);
-}
-static inline exn_vec exn_vec_log(exn_vec x) {
-    return Sleef_finz_logf16_u10avx512f(x);
-}
-static inline exn_vec exn_vec_tanh(exn_vec x) {
-    return Sleef_finz_tanhf16_u10avx512f(x);
-}
+EXN_VEC_ELEMENTARY(exp, Sleef_finz_expf16_u10avx512f)
+EXN_VEC_ELEMENTARY(log, Sleef_finz_logf16_u10avx512f)
+EXN_VEC_ELEMENTARY(tanh, Sleef_finz_tanhf16_u10avx512f)
 
 #endif

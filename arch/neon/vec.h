@@ -3,8 +3,9 @@
 #ifndef EXN_ARCH_NEON_VEC_H
 #define EXN_ARCH_NEON_VEC_H
 
+#include "arch/elementary.h"
+
 #include <arm_neon.h>
-#include <sleef.h>
 #include <stddef.h>
 
 typedef float32x4_t exn_vec;
@@ -80,14 +81,8 @@ static inline exn_vec exn_vec_max(exn_vec a, exn_vec b) {
 static inline exn_vec exn_vec_select_less(exn_vec a, exn_vec b, exn_vec yes, exn_vec no) {
     return vbslq_f32(vcltq_f32(a, b), yes, no);
 }
-static inline exn_vec exn_vec_exp(exn_vec x) {
-    return Sleef_finz_expf4_u10advsimd(x);
-}
-static inline exn_vec exn_vec_log(exn_vec x) {
-    return Sleef_finz_logf4_u10advsimd(x);
-}
-static inline exn_vec exn_vec_tanh(exn_vec x) {
-    return Sleef_finz_tanhf4_u10advsimd(x);
-}
+EXN_VEC_ELEMENTARY(exp, Sleef_finz_expf4_u10advsimd)
+EXN_VEC_ELEMENTARY(log, Sleef_finz_logf4_u10advsimd)
+EXN_VEC_ELEMENTARY(tanh, Sleef_finz_tanhf4_u10advsimd)
 
 #endif

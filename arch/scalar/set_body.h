@@ -17,6 +17,6 @@
 #include "kernels/dwconv_body.h"
 
 #define EXN_SCALAR_KERNELS                                                                                             \
-    .f32_gemm = {{EXN_OF_SET(gemm_4x8), 4, 8, "f32_gemm_4x8_" EXN_TEXT(EXN_SET)}},                                     \
+    .f32_gemm = {{EXN_OF_SET(gemm_4x8), 4, 8, "f32_gemm_4x8_" EXN_TEXT(EXN_SET), 0}},                                  \
     .f32_dwconv = {EXN_OF_SET(dwconv_1x4), 4, 1, "f32_dwconv_1x4_" EXN_TEXT(EXN_SET)},                                 \
     .f32_winograd = EXN_F32_WINOGRAD_INIT, .f32_vector = EXN_F32_VECTOR_INIT

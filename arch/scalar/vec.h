@@ -10,8 +10,7 @@
 #define FP_FAST_FMA
 #define FP_FAST_FMAF
 #endif
-#include <sleef.h>
-#include <stddef.h>
+#include "arch/elementary.h"
 
 typedef float exn_vec;
 #define EXN_VEC_LANES 1u
@@ -64,28 +63,16 @@ static inline exn_vec exn_vec_select_less(exn_vec a, exn_vec b, exn_vec yes, exn
 static inline exn_vec exn_vec_fma(exn_vec a, exn_vec b, exn_vec c) {
     return __builtin_fmaf(a, b, c);
 }
-static inline exn_vec exn_vec_exp(exn_vec x) {
-    return Sleef_finz_expf1_u10purecfma(x);
-}
-static inline exn_vec exn_vec_log(exn_vec x) {
-    return Sleef_finz_logf1_u10purecfma(x);
-}
-static inline exn_vec exn_vec_tanh(exn_vec x) {
-    return Sleef_finz_tanhf1_u10purecfma(x);
-}
+EXN_VEC_ELEMENTARY(exp, Sleef_finz_expf1_u10purecfma)
+EXN_VEC_ELEMENTARY(log, Sleef_finz_logf1_u10purecfma)
+EXN_VEC_ELEMENTARY(tanh, Sleef_finz_tanhf1_u10purecfma)
 #else
 static inline exn_vec exn_vec_fma(exn_vec a, exn_vec b, exn_vec c) {
     return a * b + c;
 }
-static inline exn_vec exn_vec_exp(exn_vec x) {
-    return Sleef_cinz_expf1_u10purec(x);
-}
-static inline exn_vec exn_vec_log(exn_vec x) {
-    return Sleef_cinz_logf1_u10purec(x);
-}
-static inline exn_vec exn_vec_tanh(exn_vec x) {
-    return Sleef_cinz_tanhf1_u10purec(x);
-}
+EXN_VEC_ELEMENTARY(exp, Sleef_cinz_expf1_u10purec)
+EXN_VEC_ELEMENTARY(log, Sleef_cinz_logf1_u10purec)
+EXN_VEC_ELEMENTARY(tanh, Sleef_cinz_tanhf1_u10purec)
 #endif
 
 #endif

@@ -4,8 +4,9 @@
 #ifndef EXN_ARCH_TEMPLATE_VEC_H
 #define EXN_ARCH_TEMPLATE_VEC_H
 
+#include "arch/elementary.h"
+
 #include <math.h>
-#include <sleef.h>
 #include <stddef.h>
 
 #define EXN_VEC_LANES 4u
@@ -82,21 +83,9 @@ static inline exn_vec exn_vec_max(exn_vec a, exn_vec b) {
         r.lane[i] = a.lane[i] > b.lane[i] || a.lane[i] != a.lane[i] ? a.lane[i] : b.lane[i];
     return r;
 }
-/* SLEEF's finz_ function for this ISA, or this one: all of them agree bit for bit. */
-static inline exn_vec exn_vec_exp(exn_vec x) {
-    exn_vec r;
-    for (size_t i = 0; i < EXN_VEC_LANES; i++) r.lane[i] = Sleef_finz_expf1_u10purecfma(x.lane[i]);
-    return r;
-}
-static inline exn_vec exn_vec_log(exn_vec x) {
-    exn_vec r;
-    for (size_t i = 0; i < EXN_VEC_LANES; i++) r.lane[i] = Sleef_finz_logf1_u10purecfma(x.lane[i]);
-    return r;
-}
-static inline exn_vec exn_vec_tanh(exn_vec x) {
-    exn_vec r;
-    for (size_t i = 0; i < EXN_VEC_LANES; i++) r.lane[i] = Sleef_finz_tanhf1_u10purecfma(x.lane[i]);
-    return r;
-}
+/* SLEEF's finz_ function for this ISA (EXN_VEC_ELEMENTARY), or this one: all of them agree bit for bit. */
+EXN_VEC_ELEMENTARY_LANES(exp, Sleef_finz_expf1_u10purecfma)
+EXN_VEC_ELEMENTARY_LANES(log, Sleef_finz_logf1_u10purecfma)
+EXN_VEC_ELEMENTARY_LANES(tanh, Sleef_finz_tanhf1_u10purecfma)
 
 #endif

@@ -101,6 +101,7 @@ void drivers_verify(const drivers_job *job) {
     size_t count;
     const exn_kernel_set *const *compiled = exn_kernels_compiled(&count);
     const uint32_t cpu = exn_cpu_detect();
+    const char *const only = getenv("EXN_TEST_SET");
     bool fused_seen = false;
     for (size_t i = 0; i < count; i++) {
         exn_kernel_set set;
@@ -108,7 +109,7 @@ void drivers_verify(const drivers_job *job) {
         unit_assert_ok(b.ctx, exn_kernels_select(&set, b.ctx, cpu, compiled[i]->name));
         if (!set.fused || !fused_seen) run_once(&b, job, &set, 1, b.same);
         fused_seen = fused_seen || set.fused;
-        verify_set(&b, job, &set);
+        if (!only || strcmp(only, set.name) == 0) verify_set(&b, job, &set);
     }
     for (size_t i = 0; i < DRIVERS_PARTS; i++) exn_pool_destroy(b.pool[i]);
     free(b.out);

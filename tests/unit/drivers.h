@@ -23,7 +23,7 @@ typedef struct drivers_job {
     bool threads; /* parts run at the same time, as drivers with barriers need; else one after another, last first */
 } drivers_job;
 
-/* Runs the job with every set and 1 to 3 parts. */
+/* Runs the job with every set, or that named by EXN_TEST_SET, and 1 to 3 parts. */
 void drivers_verify(const drivers_job *job);
 /* The best set of this machine. */
 exn_kernel_set drivers_best_set(void);
