@@ -16,7 +16,6 @@
 /* Any kernel, and the channels of a last partial panel. */
 #define EXN_DWCONV_NAME exn_dwconv_any
 #define EXN_DWCONV_PANEL EXN_VEC_LANES
-#define EXN_DWCONV_PIXELS 4
 #include "kernels/dwconv_body.h"
 
 enum { EXN_DWCONV_IN_ROWS = 5 + 2 }; /* two rows of a 5x5 kernel at stride 2 */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Portable depthwise rows kernel over an ISA's vec.h (kernels/vec.md). Define EXN_DWCONV_NAME, EXN_DWCONV_PANEL
- * (channels a panel) and EXN_DWCONV_PIXELS (output pixels in registers, 1..8) and include it: it defines a static
- * exn_f32_dwconv_fn of that name. */
+ * Portable depthwise rows kernel over an ISA's vec.h (kernels/vec.md). Define EXN_DWCONV_NAME and EXN_DWCONV_PANEL
+ * (channels a panel) and include it: it defines a static exn_f32_dwconv_fn of that name, which keeps four output pixels in
+ * registers. */
 #include "kernels/kernel_set.h"
 
 #define EXN_DWCONV_GLUE_NOW(name, part) name##_##part
@@ -19,37 +19,48 @@ static inline __attribute__((always_inline)) exn_vec EXN_DWCONV_PART(input)(cons
     return whole ? exn_vec_load(x) : exn_vec_load_n(x, count);
 }
 
-/* `pixels` outputs from pixel `first` of row r, `count` channels from `channel`; w: their bias, taps follow.
- * pixels and whole are constants at every call. */
+/* The residual, the activation and the store of pixel p of row r. */
+static inline __attribute__((always_inline)) void EXN_DWCONV_PART(finish)(const exn_dwconv_rows *work, size_t r,
+                                                                          size_t p, size_t channel, size_t count,
+                                                                          const bool whole, exn_vec value) {
+    const exn_epilogue *e = work->e;
+    const ptrdiff_t at = (ptrdiff_t)r * work->out_row + (ptrdiff_t)p * work->out_pixel + (ptrdiff_t)channel;
+    if (e->residual) value = exn_vec_add(value, exn_vec_load_n(e->residual + at, count));
+    if (e->activation == EXN_ACT_CLAMP) value = exn_vec_clamp(value, exn_vec_set1(e->lo), exn_vec_set1(e->hi));
+    if (whole)
+        exn_vec_store(work->out + at, value);
+    else
+        exn_vec_store_n(work->out + at, value, count);
+}
+
+/* One output from pixel `first` of row r, or `four`; `count` channels from `channel`; w: their bias, taps follow. four and
+ * whole are constants at every call. A variable for each sum: vectors whose length the compiler does not know cannot be
+ * put in arrays. */
 static inline __attribute__((always_inline)) void EXN_DWCONV_PART(block)(const exn_dwconv_rows *work, size_t r,
-                                                                         size_t first, const size_t pixels,
-                                                                         size_t channel, size_t count, const bool whole,
+                                                                         size_t first, const bool four, size_t channel,
+                                                                         size_t count, const bool whole,
                                                                          const float *w) {
-    exn_vec sum[EXN_DWCONV_PIXELS];
     const exn_vec bias = whole ? exn_vec_load(w) : exn_vec_load_n(w, count);
-    for (size_t p = 0; p < pixels; p++) sum[p] = bias;
+    exn_vec s0 = bias, s1 = bias, s2 = bias, s3 = bias;
+#define EXN_DWCONV_INPUT(p) EXN_DWCONV_PART(input)(work, row, first + (p), kx, channel, count, whole)
     for (size_t ky = 0; ky < work->kh; ky++) {
         const float *const row = work->in[r * work->row_step + ky];
         for (size_t kx = 0; kx < work->kw; kx++) {
             w += EXN_DWCONV_PANEL;
             const exn_vec tap = whole ? exn_vec_load(w) : exn_vec_load_n(w, count);
-            for (size_t p = 0; p < pixels; p++)
-                sum[p] =
-                    exn_vec_fma(EXN_DWCONV_PART(input)(work, row, first + p, kx, channel, count, whole), tap, sum[p]);
+            s0 = exn_vec_fma(EXN_DWCONV_INPUT(0), tap, s0);
+            if (!four) continue;
+            s1 = exn_vec_fma(EXN_DWCONV_INPUT(1), tap, s1);
+            s2 = exn_vec_fma(EXN_DWCONV_INPUT(2), tap, s2);
+            s3 = exn_vec_fma(EXN_DWCONV_INPUT(3), tap, s3);
         }
     }
-    const exn_epilogue *e = work->e;
-    for (size_t p = 0; p < pixels; p++) {
-        const ptrdiff_t at =
-            (ptrdiff_t)r * work->out_row + (ptrdiff_t)(first + p) * work->out_pixel + (ptrdiff_t)channel;
-        exn_vec value = sum[p];
-        if (e->residual) value = exn_vec_add(value, exn_vec_load_n(e->residual + at, count));
-        if (e->activation == EXN_ACT_CLAMP) value = exn_vec_clamp(value, exn_vec_set1(e->lo), exn_vec_set1(e->hi));
-        if (whole)
-            exn_vec_store(work->out + at, value);
-        else
-            exn_vec_store_n(work->out + at, value, count);
-    }
+#undef EXN_DWCONV_INPUT
+    EXN_DWCONV_PART(finish)(work, r, first, channel, count, whole, s0);
+    if (!four) return;
+    EXN_DWCONV_PART(finish)(work, r, first + 1, channel, count, whole, s1);
+    EXN_DWCONV_PART(finish)(work, r, first + 2, channel, count, whole, s2);
+    EXN_DWCONV_PART(finish)(work, r, first + 3, channel, count, whole, s3);
 }
 
 /* All pixels of row r for `count` channels, at most a vector. */
@@ -57,9 +68,8 @@ static inline __attribute__((always_inline)) void EXN_DWCONV_PART(row)(const exn
                                                                        size_t channel, size_t count, const bool whole,
                                                                        const float *w) {
     size_t p = 0;
-    for (; p + EXN_DWCONV_PIXELS <= work->pixels; p += EXN_DWCONV_PIXELS)
-        EXN_DWCONV_PART(block)(work, r, p, EXN_DWCONV_PIXELS, channel, count, whole, w);
-    for (; p < work->pixels; p++) EXN_DWCONV_PART(block)(work, r, p, 1, channel, count, whole, w);
+    for (; p + 4 <= work->pixels; p += 4) EXN_DWCONV_PART(block)(work, r, p, true, channel, count, whole, w);
+    for (; p < work->pixels; p++) EXN_DWCONV_PART(block)(work, r, p, false, channel, count, whole, w);
 }
 
 static void EXN_DWCONV_NAME(const exn_dwconv_rows *work) {
@@ -82,4 +92,3 @@ static void EXN_DWCONV_NAME(const exn_dwconv_rows *work) {
 #undef EXN_DWCONV_GLUE_NOW
 #undef EXN_DWCONV_NAME
 #undef EXN_DWCONV_PANEL
-#undef EXN_DWCONV_PIXELS

@@ -13,7 +13,6 @@
 
 #define EXN_DWCONV_NAME EXN_OF_SET(dwconv_1x4)
 #define EXN_DWCONV_PANEL 4
-#define EXN_DWCONV_PIXELS 4
 #include "kernels/dwconv_body.h"
 
 #define EXN_SCALAR_KERNELS                                                                                             \

@@ -13,7 +13,6 @@
 
 #define EXN_DWCONV_NAME exn_f32_dwconv_1x4_template
 #define EXN_DWCONV_PANEL EXN_VEC_LANES
-#define EXN_DWCONV_PIXELS 4
 #include "kernels/dwconv_body.h"
 
 extern const exn_kernel_set exn_kernel_set_template;

@@ -202,12 +202,13 @@ static void over_kernels(dw_case c, void (*body)(dw_case)) {
     }
 }
 
-/* 1, 3 and everything around one and two panels. */
+/* 1, 3 and everything around one and two panels, or what lies next to them. */
 static void over_channels(dw_case c, void (*body)(dw_case)) {
     const size_t panel = c.kernel->panel;
-    for (c.channels = 1; c.channels <= 2 * panel + 1; c.channels++)
-        if (c.channels == 1 || c.channels == 3 || (c.channels >= panel - 1 && !(kc_opt.quick && c.channels % 5)))
-            body(c);
+    for (c.channels = 1; c.channels <= 2 * panel + 1; c.channels++) {
+        const bool far = c.channels > panel + 1 && c.channels <= 2 * panel;
+        if (c.channels == 1 || c.channels == 3 || (c.channels >= panel - 1 && !(kc_opt.quick && far))) body(c);
+    }
 }
 
 static void over_pixels(dw_case c) {
@@ -238,7 +239,7 @@ static void over_borders(dw_case c) {
 
 static void channels_by_borders(dw_case c) {
     for (c.stride = 1; c.stride <= 2; c.stride++)
-        for (c.pixels = 1; c.pixels <= 15; c.pixels += 7) over_channels(c, over_borders);
+        for (c.pixels = kc_opt.quick ? 15 : 1; c.pixels <= 15; c.pixels += 7) over_channels(c, over_borders);
 }
 
 static void channels_by_pixels(dw_case c) {

@@ -8,6 +8,15 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* The one set to test, NULL: all. */
+static const char *only_set(void) {
+    return getenv("EXN_TEST_SET");
+}
+
+size_t drivers_rounds(size_t all) {
+    return only_set() ? all / 4 : all;
+}
+
 void *drivers_scratch(size_t bytes) {
     void *block = NULL;
     ck_assert_int_eq(posix_memalign(&block, EXN_ALIGNMENT, bytes ? bytes : 1), 0);
@@ -101,7 +110,7 @@ void drivers_verify(const drivers_job *job) {
     size_t count;
     const exn_kernel_set *const *compiled = exn_kernels_compiled(&count);
     const uint32_t cpu = exn_cpu_detect();
-    const char *const only = getenv("EXN_TEST_SET");
+    const char *const only = only_set();
     bool fused_seen = false;
     for (size_t i = 0; i < count; i++) {
         exn_kernel_set set;

@@ -25,6 +25,8 @@ typedef struct drivers_job {
 
 /* Runs the job with every set, or that named by EXN_TEST_SET, and 1 to 3 parts. */
 void drivers_verify(const drivers_job *job);
+/* How many of `all` random shapes to try: a quarter where one set is tested by itself. */
+size_t drivers_rounds(size_t all);
 /* The best set of this machine. */
 exn_kernel_set drivers_best_set(void);
 /* Memory that free() releases, NaN throughout; exactly `bytes`, so that a sanitizer sees the first byte too far. */

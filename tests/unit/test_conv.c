@@ -136,7 +136,7 @@ static exn_conv_shape random_shape(exn_rng *rng) {
 
 START_TEST(dense) {
     exn_rng rng = exn_rng_seed(21, 0);
-    for (size_t round = 0; round < 200; round++) {
+    for (size_t round = 0; round < drivers_rounds(200); round++) {
         exn_conv_shape shape = random_shape(&rng);
         shape.groups = 1;
         shape.c = DRIVERS_PICK(&rng, 1, 3, 4, 17, 24);
@@ -148,7 +148,7 @@ END_TEST
 
 START_TEST(pointwise) {
     exn_rng rng = exn_rng_seed(22, 0);
-    for (size_t round = 0; round < 60; round++) {
+    for (size_t round = 0; round < drivers_rounds(60); round++) {
         exn_conv_shape shape = random_shape(&rng);
         const size_t stride = round % 4 == 0 ? 2 : 1;
         shape.groups = shape.kh = shape.kw = 1;
@@ -163,7 +163,7 @@ END_TEST
 
 START_TEST(grouped) {
     exn_rng rng = exn_rng_seed(23, 0);
-    for (size_t round = 0; round < 120; round++) {
+    for (size_t round = 0; round < drivers_rounds(120); round++) {
         exn_conv_shape shape = random_shape(&rng);
         shape.groups = DRIVERS_PICK(&rng, 2, 3, 5);
         shape.c = shape.groups * DRIVERS_PICK(&rng, 1, 2, 5);
@@ -175,7 +175,7 @@ END_TEST
 
 START_TEST(depthwise) {
     exn_rng rng = exn_rng_seed(24, 0);
-    for (size_t round = 0; round < 200; round++) {
+    for (size_t round = 0; round < drivers_rounds(200); round++) {
         exn_conv_shape shape = random_shape(&rng);
         shape.c = shape.oc = shape.groups = DRIVERS_PICK(&rng, 1, 3, 8, 17, 32, 70, 144);
         if (round % 3 == 0) shape.kh = shape.kw = round % 2 ? 3 : 5, shape.dilation_h = shape.dilation_w = 1;
