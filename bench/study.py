@@ -23,6 +23,8 @@ except ModuleNotFoundError as missing:
     sys.exit(f"study: {missing}: pip install numpy distributed (and onnx pillow matplotlib)")
 
 PARTS = ("normalise", "prior", "heads", "gate")  # of the method, that personalise can leave out
+ABLATION = tuple((f"no-{part}", ("--without", part)) for part in PARTS)
+ABLATED_SIZE = 50
 
 
 def read_arguments():
@@ -78,14 +80,24 @@ def hold_to(out, settings):
     path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
-def tasks_of(arguments, prepared):
-    """What the bars are about before the rest, near twins apart before random splits; seed by seed, so that early reports cover
-    everybody."""
-    tasks = [work.Task(replace(scenario, people=()), person, split == "twins", seed, size)
-             for seed in range(1, arguments.seeds + 1) for split in arguments.splits for size in sorted(arguments.sizes)
-             for scenario in prepared for person in scenario.people if size in people.reachable(person, arguments.sizes)]
+def stage_of(task):
+    """When a task's turn is: what the bars are about, other sizes, parts left out, scenarios without bars, random splits."""
     about = {(scenario, split, size) for scenario, split, _, size in bars.WANTED}
-    return sorted(tasks, key=lambda task: ((task.scenario.name, task.kind, task.size) not in about, not task.together))
+    if (task.scenario.name, task.kind, task.size) in about:
+        return 2 if task.variants == ABLATION else 0
+    if not task.together:
+        return 4
+    return 1 if task.scenario.name in {scenario for scenario, _, _ in about} else 3
+
+
+def tasks_of(arguments, prepared):
+    """Stage by stage and seed by seed, so that early reports cover everybody; of the sizes that of most bars first."""
+    sizes = sorted(arguments.sizes, key=lambda size: (size != ABLATED_SIZE, size))
+    tasks = [work.Task(replace(scenario, people=()), person, split == "twins", seed, size)
+             for seed in range(1, arguments.seeds + 1) for split in arguments.splits for size in sizes
+             for scenario in prepared for person in scenario.people if size in people.reachable(person, arguments.sizes)]
+    ablated = [replace(task, variants=ABLATION) for task in tasks if task.size == ABLATED_SIZE and task.together]
+    return sorted(tasks + (ablated if arguments.ablation else []), key=stage_of)
 
 
 class Meter:
@@ -146,8 +158,7 @@ def study(arguments):
     tool = program.find(arguments.exeunt)
     hold_to(arguments.out, {"program": tool.digest(), "attach": arguments.attach, "sizes": sorted(arguments.sizes)})
     prepared = prepare(arguments, tool)
-    variants = [(f"no-{part}", ("--without", part)) for part in PARTS] if arguments.ablation else []
-    plan = work.Study(tool, arguments.out, tuple(arguments.sizes), tuple(arguments.shares), tuple(variants),
+    plan = work.Study(tool, arguments.out, tuple(arguments.sizes), tuple(arguments.shares),
                       frozenset(bars.WANTED) if arguments.quick else None)
     if arguments.only == "timing":
         timing.measure(plan, prepared, arguments.out / "timing.json")

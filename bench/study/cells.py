@@ -30,8 +30,12 @@ class Cell:
         return sorted({run["person"] for run in self.runs})
 
     def methods(self):
-        """Those that every run has, in the first run's order."""
-        return [m for m in self.runs[0]["methods"] if all(m in run["methods"] for run in self.runs)]
+        """Those that everybody has in some run (not all are run with every seed), in the order of the first run."""
+        return [m for m in self.runs[0]["methods"] if len(self.having(m).people) == len(self.people)]
+
+    def having(self, method):
+        """The same cell with the runs alone that this method took part in."""
+        return Cell(self.key, self.drawn, [run for run in self.runs if method in run["methods"]])
 
     def of_person(self, method, figure):
         """person -> mean over seeds; figure: accuracy or ms."""

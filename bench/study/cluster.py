@@ -2,6 +2,7 @@
 """People side by side on Dask: processes of this machine, or a cluster that is there already. A worker that dies costs what it
 was doing: Dask starts another and gives that task to whoever is free."""
 import contextlib
+import logging
 
 from . import StudyError, work
 
@@ -23,7 +24,8 @@ def connect(jobs, scheduler):
         stack.enter_context(dask.config.set(settings))
         if not scheduler:
             scheduler = stack.enter_context(distributed.LocalCluster(
-                n_workers=jobs, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None))
+                n_workers=jobs, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
+                silence_logs=logging.ERROR))
         yield stack.enter_context(distributed.Client(scheduler))
 
 

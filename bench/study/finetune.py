@@ -103,13 +103,15 @@ def answers(network, photos):
 
 def train_timed(path, photos, label, epochs):
     torch.set_num_threads(1)
-    return train(path, torch.from_numpy(photos), torch.from_numpy(np.asarray(label)), RATES[0], 1, epochs)
+    photos = torch.from_numpy(photos).to(memory_format=torch.channels_last)
+    return train(path, photos, torch.from_numpy(np.asarray(label)), RATES[0], 1, epochs)
 
 
 def finetune(path, pool, label, test, seed):
     """rate -> (answers on the test photos, seconds a photo and epoch). pool, test: (N, 3, H, W) float32 arrays."""
     torch.set_num_threads(1)
-    pool, test, label = torch.from_numpy(pool), torch.from_numpy(test), torch.from_numpy(np.asarray(label))
+    pool, test = (torch.from_numpy(photos).to(memory_format=torch.channels_last) for photos in (pool, test))
+    label = torch.from_numpy(np.asarray(label))
     found = {}
     for rate in RATES:
         network, seconds = train(path, pool, label, rate, seed)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of a study: accuracy against milliseconds, and the trend over the number of photos (needs matplotlib)."""
+import numpy as np
+
 from .bars import KEEP, POINT
 from .cells import cohorts, kinds
 from .report import heading, title
@@ -15,7 +17,7 @@ def trade(cell, target):
     curve = cell.curve()
     axes.plot(curve[:, 1], POINT * curve[:, 0], "-", color="0.7", label="any exits and threshold (oracle)")
     cuts = [m for m in cell.methods() if m.startswith("exit")] + ["last"]
-    spot = lambda m: (sum(cell.of_person(m, "ms").values()) / len(cell.people), POINT * cell.interval(m).mean)
+    spot = lambda m: (np.mean(list(cell.having(m).of_person(m, "ms").values())), POINT * cell.having(m).interval(m).mean)
     axes.plot(*zip(*map(spot, cuts)), "b.--", linewidth=0.7, label="static cuts")
     for method in cell.methods():
         if method in MARKS:
@@ -36,8 +38,14 @@ def trends(cells, scenario, split, target):
             sizes, label = [cell.key.size for cell in row], f"{kind[2]} % labelled, {len(row[0].people)} people"
             found = [cell.interval(KEEP, "untouched") for cell in row]
             spread = [[POINT * (v.mean - v.low) for v in found], [POINT * (v.high - v.mean) for v in found]]
-            gains.errorbar(sizes, [POINT * v.mean for v in found], yerr=spread, fmt=line, color=f"C{i}", capsize=3, label=label)
+            beside = [size * 1.03**i for size in sizes]  # or bars hide each other
+            gains.errorbar(beside, [POINT * v.mean for v in found], yerr=spread, fmt=line, color=f"C{i}", capsize=3, label=label)
             speeds.plot(sizes, [cell.speedup(KEEP) for cell in row], line, color=f"C{i}", label=label)
+    ticks = sorted({cell.key.size for cell in cells.values()})
+    for axes in (gains, speeds):
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, list(map(str, ticks)))
+        axes.minorticks_off()
     gains.axhline(0, color="0.7", linewidth=0.7)
     gains.set(xlabel="photos", ylabel="policy above untouched, points", title=f"{scenario}, {split}")
     speeds.set(xlabel="photos", ylabel="speed-up")

@@ -45,6 +45,7 @@ def percent(value):
 
 def row_of(cell, method):
     """All figures of one method in one cell."""
+    cell = cell.having(method)
     accuracy, gain = cell.interval(method), cell.interval(method, "untouched")
     mine, theirs = cell.of_person(method, "accuracy"), cell.of_person("untouched", "accuracy")
     gains = {person: mine[person] - theirs[person] for person in mine}
@@ -153,7 +154,7 @@ def parts(cells):
     lines = []
     for key, cell in cells.items():
         if not key.variant and key.split == "twins":
-            gain = [show(cell.interval(m, "untouched")) if m in cell.methods() else "-" for m in shown]
+            gain = [show(cell.having(m).interval(m, "untouched")) if m in cell.methods() else "-" for m in shown]
             lines.append([heading(key), *gain[:3], *(f"{g} at {cell.speedup(m):.2f}x" for g, m in zip(gain[3:], shown[3:]))])
     return table(["above untouched", *map(title, shown)], lines)
 

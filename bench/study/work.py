@@ -15,7 +15,7 @@ from .networks import Network
 from .program import Costs, Program, evaluate, personalise, read_costs
 
 LABELS_LEAST = 10  # fewer labels in a pool: the last exit's answers stand in for them in choices
-ABLATED_SIZE = 50  # photos in the pools from which the method also learns with parts left out
+NORMALISED_SEED = 1  # input normalisation as a yardstick runs the network anew over all test photos: once a pool is enough
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ class Study:
     out: Path
     sizes: tuple
     shares: tuple  # labelled, in percent
-    variants: tuple  # (name, further words for personalise)
     wanted: frozenset = None  # (scenario, split, share, size) of the cells to run; None: all
 
 
@@ -47,6 +46,7 @@ class Task:
     together: bool  # near twins
     seed: int
     size: int
+    variants: tuple = (("", ()),)  # (name, further words for personalise)
 
     @property
     def kind(self):
@@ -71,14 +71,10 @@ def alone(path):
 
 
 def runs(study, task):
-    """(share, variant, its words) of everything to be run for a task; variants where the bars are and there is something to
-    leave out."""
+    """(share, variant, its words) of everything to be run for a task; variants where all is labelled, or nothing."""
     for share in study.shares:
-        if study.wanted is not None and (task.scenario.name, task.kind, share, task.size) not in study.wanted:
-            continue
-        yield share, "", ()
-        if task.size == ABLATED_SIZE and task.together and share in (0, 100):
-            yield from ((share, variant, words) for variant, words in study.variants)
+        if study.wanted is None or (task.scenario.name, task.kind, share, task.size) in study.wanted:
+            yield from ((share, variant, words) for variant, words in task.variants if not variant or share in (0, 100))
 
 
 @dataclass(frozen=True)
@@ -281,7 +277,7 @@ def run_task(study, task, todo):
     try:
         with alone(setting.cache.with_suffix(".lock")):
             plain = any(not variant for _, variant, _ in todo)
-            answers = normalised(setting, setting.pool) if plain else None
+            answers = normalised(setting, setting.pool) if plain and task.seed == NORMALISED_SEED else None
             return [(task.stem(share, variant), *run_one(setting, share, variant, words, answers))
                     for share, variant, words in todo]
     finally:

@@ -175,6 +175,17 @@ class Cohorts(unittest.TestCase):
         self.assertEqual(found, [[(10, "abcd", 8)], [(10, "abc", 6), (25, "abc", 6), (50, "abc", 6)],
                                  [(10, "a", 2), (25, "a", 2), (50, "a", 2), (100, "a", 2)]])
 
+    def test_method_of_some_seeds(self):
+        """It counts where it took part, if that is somewhere for everybody."""
+        cell = self.cell(10, "ab")
+        for run in cell.runs:
+            run["methods"] = {"untouched": {"accuracy": 0.5}}
+        cell.runs[0]["methods"] = {"untouched": {"accuracy": 0.7}, "normalised": {"accuracy": 0.8}}
+        self.assertEqual(cell.methods(), ["untouched"])
+        cell.runs[2]["methods"] = cell.runs[0]["methods"]
+        self.assertEqual(cell.methods(), ["untouched", "normalised"])
+        self.assertAlmostEqual(cell.having("normalised").interval("normalised", "untouched").mean, 0.1)
+
     def test_one_cohort(self):
         found = list(cells.cohorts([self.cell(10, "ab"), self.cell(25, "abc")]))
         self.assertEqual([len(cohort) for cohort in found], [2])
