@@ -11,7 +11,7 @@
     {"pretrain", "DATA", "teach the exits general data: labelled photos of anybody's", 0},                             \
         {"people", NULL, "DATA has a folder a person, with class folders in it: persons stay apart in judging", 0},    \
         {"refit", NULL, "with --pretrain: fit the network's own classifier anew, too", 0},                             \
-        {"epochs", "N", "with --pretrain: rounds through the photos (default 16)", 0},                                 \
+        {"epochs", "N", "with --pretrain: rounds through the photos (default 40)", 0},                                 \
         {"views", "N", "with --pretrain: views of a photo, the augmented ones and itself (default 4)", 0},             \
         {"cache", "FILE", "with --pretrain: keep features there, and use what is there already", 0},                   \
         {"time-budget", "S", "with --pretrain: seconds of training at most", 0}, {                                     \

@@ -13,8 +13,8 @@
 /* The part of the belief about an answer that goes by labels, not by probabilities. */
 #define BY_LABELS 0.3
 /* A person's own samples count as much as other people do once this many have labels; where none counts, five without one are
- * worth two. */
-#define ENOUGH_LABELS 50.0
+ * worth two. Fewer are mostly noise: see README. */
+#define ENOUGH_LABELS 200.0
 #define WITHOUT_LABELS 0.4
 /* So many labels vouch for half of what was gained. */
 #define HALF_GAIN 20.0

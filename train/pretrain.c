@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#define EPOCHS 16u
+#define EPOCHS 40u
 #define VIEWS 4u
 
 void exn_pretrainer_destroy(exn_pretrainer *pretrainer) {

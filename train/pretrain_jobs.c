@@ -13,6 +13,8 @@
 #define SOFT_SHARE 0.7
 #define SOFT_TEMPERATURE 2.0f
 #define REFIT_EPOCHS 40u
+/* Heads of two thirds of the photos tell how sure heads are of photos that they have not seen; more folds cost more than all else. */
+#define FOLDS_MOST 3u
 
 /* ---- settling ---- */
 
@@ -130,6 +132,7 @@ exn_status exn_pretrain_begin(exn_pretrainer *p) {
     if (!p->photo_count) return exn_fail(p->ctx, EXN_E_INVALID, "nothing to learn from: no samples");
     settle(p);
     p->folds = exn_fold_count(p->photo_count);
+    if (p->folds > FOLDS_MOST) p->folds = FOLDS_MOST;
     EXN_TRY(divide(p));
     EXN_TRY(allocate(p));
     for (size_t e = 0; e < p->exits; e++) p->kind[e] = p->profile->exits[e].head.kind;

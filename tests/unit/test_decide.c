@@ -232,6 +232,19 @@ START_TEST(few_labels_end_nothing) {
 }
 END_TEST
 
+/* With fifty labels, four fifths of the expected loss are what other people lost. */
+START_TEST(other_people_count_more_than_few_labels) {
+    world w;
+    exn_policy p;
+    make_world(&w, N, N);
+    w.evidence.samples = 50;
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert(p.enabled[0] && p.threshold[0] > 0 && p.threshold[0] <= 0.96f);
+    ck_assert_uint_eq(p.taken[0], 50);
+    ck_assert_double_eq_tol(p.loss, 0.8 * exn_caution_loss(p.threshold[0], 50), 1e-6);
+}
+END_TEST
+
 START_TEST(others_lose_more_at_lower_thresholds) {
     ck_assert_double_eq(exn_caution_loss(1.0f, 50), 0);
     ck_assert_double_eq_tol(exn_caution_loss(0.95f, 50), 0.007, 1e-8);
@@ -335,11 +348,12 @@ START_TEST(profile_keeps_its_points) {
 END_TEST
 
 int main(void) {
-    return unit_run("decide",
-                    (const TTest *const[]){
-                        good_exit_is_used, surely_wrong_exit_is_not_used, untrained_exit_is_not_used,
-                        head_that_costs_what_it_saves_is_not_used, few_labels_mean_agreement_at_high_thresholds,
-                        many_exits_are_used, exits_as_good_as_the_last_are_used_early,
-                        exits_worse_than_the_last_stay_closed, gain_is_spent_where_asked_for, few_labels_end_nothing,
-                        others_lose_more_at_lower_thresholds, clopper_pearson, profile_keeps_its_points, NULL});
+    return unit_run(
+        "decide",
+        (const TTest *const[]){good_exit_is_used, surely_wrong_exit_is_not_used, untrained_exit_is_not_used,
+                               head_that_costs_what_it_saves_is_not_used, few_labels_mean_agreement_at_high_thresholds,
+                               many_exits_are_used, exits_as_good_as_the_last_are_used_early,
+                               exits_worse_than_the_last_stay_closed, gain_is_spent_where_asked_for,
+                               few_labels_end_nothing, other_people_count_more_than_few_labels,
+                               others_lose_more_at_lower_thresholds, clopper_pearson, profile_keeps_its_points, NULL});
 }

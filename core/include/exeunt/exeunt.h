@@ -267,7 +267,7 @@ typedef struct exn_pretrainer_options {
     const char *cache_path;    /* feature cache on disk, reused if it fits; NULL: in memory */
     uint64_t seed;             /* 0: the profile's */
     bool refit;                /* also fit the network's own classifier anew, on the frozen features */
-    size_t epochs;             /* 0: 16. Rounds through the samples, each time over other views of them */
+    size_t epochs;             /* 0: 40. Rounds through the samples, each time over other views of them */
     size_t views;              /* of each sample, 1 .. 16; 0: 4. Itself and augmented ones; the cache holds all */
     bool choose_heads;         /* early heads are conv ones: try conv, wide and conv2 and keep what is worth its cost */
     bool prune;                /* drop early exits that are no better than an earlier one */
