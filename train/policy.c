@@ -18,13 +18,13 @@
 #define WITHOUT_LABELS 0.4
 /* So many labels vouch for half of what was gained. */
 #define HALF_GAIN 20.0
-static const double share_of_gain[EXN_POINTS] = {0.16, 1}; /* by target - 1 */
+static const double share_of_gain[EXN_POINTS] = {0.2, 1}; /* by target - 1 */
 /* What may be lost by anybody, and how much more by whom many samples speak for, a label as much as two without. */
 #define ALLOWED_LEAST 0.002
 #define ALLOWED_MORE 0.0075
 #define ENOUGH_TO_LOSE 75.0
 /* Other people's answers at an end, where the last exit's would have been asked. */
-#define LOSS_OF_END 0.007
+#define LOSS_OF_END 0.004
 
 static const float grid[] = {0.99f,   0.985f, 0.98f,   0.975f, 0.97f,  0.96f, 0.95f,  0.9375f, 0.925f, 0.9125f, 0.9f,
                              0.8875f, 0.875f, 0.8625f, 0.85f,  0.825f, 0.8f,  0.775f, 0.75f,   0.725f, 0.7f,    0.675f,

@@ -31,7 +31,7 @@ typedef struct exn_evidence {
  *                   mixed by the number of labels. Belief: seven tenths the probability that the whole cascade gives to an
  *                   answer, which varies little, and the rest whether it was right, which is not biased
  *   allowed         a little at either target; and, of what personalising is believed to have gained over the untouched
- *                   network, 16 % for KEEP, all for UNTOUCHED
+ *                   network, a fifth for KEEP, all for UNTOUCHED
  *
  * With fewer than EXN_POLICY_LABELS labels, probabilities alone are believed; with fewer than EXN_POLICY_SURE they may only
  * forbid, and there is no end. If nothing saves at least one part in a hundred, no early exit is enabled. */
