@@ -18,7 +18,7 @@ uint32_t exn_cpu_detect(void);
 
 /* What an x86 probe reads; zero where the CPU does not have the leaf or register. */
 typedef struct exn_x86_record {
-    uint32_t leaf1_ecx; /* CPUID 1: FMA, OSXSAVE, AVX */
+    uint32_t leaf1_ecx; /* CPUID 1: SSE4.1, FMA, OSXSAVE, AVX */
     uint32_t leaf7_ebx; /* CPUID 7.0: AVX2, AVX-512 F DQ BW VL */
     uint64_t xcr0;      /* XGETBV 0, only where OSXSAVE is set */
 } exn_x86_record;

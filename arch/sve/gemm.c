@@ -9,8 +9,9 @@
 
 #include <stdbool.h>
 
-/* A row's two vectors, how they are cut, and eight such rows' names. Vectors whose length the compiler does not know cannot
- * be put in arrays or structs, hence a variable each. */
+/* Vectors whose length the compiler does not know cannot be put in arrays, hence a variable each: these do something for
+ * each of eight, or of m. */
+#define EIGHT(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 #define FOR_ROWS(m, DO)                                                                                                \
     DO(0)                                                                                                              \
     if (m > 1) DO(1)                                                                                                   \
@@ -57,17 +58,16 @@ EXN_INLINE void run_rows(const size_t m, const bool whole, EXN_TILE_PARAMETERS) 
     const svbool_t high = whole ? svptrue_b32() : svwhilelt_b32_u64(lanes, n);
     const float *const bias1 = e->bias ? e->bias + lanes : NULL;
 #define DECLARE(i) exn_vec l##i = exn_vec_set1(0.0f), h##i = l##i, x##i = l##i;
-    DECLARE(0)
-    DECLARE(1) DECLARE(2) DECLARE(3) DECLARE(4) DECLARE(5) DECLARE(6) DECLARE(7)
+    EIGHT(DECLARE)
 #undef DECLARE
 #define START(i)                                                                                                       \
     {                                                                                                                  \
         l##i = start(low, c + (i)*c_row, e->bias, e->accumulate);                                                      \
         h##i = start(high, c + (i)*c_row + lanes, bias1, e->accumulate);                                               \
     }
-        FOR_ROWS(m, START)
+    FOR_ROWS(m, START)
 #undef START
-            for (size_t s = 0; s < segments; s++) {
+    for (size_t s = 0; s < segments; s++) {
         const float *x = a + (ptrdiff_t)s * a_segment;
         size_t p = k;
         for (; a_col == 1 && p >= 4; p -= 4, x += 4) { /* four k over contiguous A: a quad of each row, in every quad */
@@ -132,27 +132,25 @@ static void run_partial(size_t m, EXN_TILE_PARAMETERS) {
     }
 }
 
-/* Vector j of the eight that a single row may have; those beyond n have no lanes. */
-#define FOR_VECTORS(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
-
+/* A single row of up to eight vectors; those beyond n have no lanes. */
 static void run_row(EXN_TILE_PARAMETERS) {
     const size_t lanes = svcntw();
 #define START(j)                                                                                                       \
     const svbool_t cut##j = svwhilelt_b32_u64((j)*lanes, n);                                                           \
     exn_vec s##j = start(cut##j, c + (j)*lanes, e->bias ? e->bias + (j)*lanes : NULL, e->accumulate);
-    FOR_VECTORS(START)
+    EIGHT(START)
 #undef START
     for (size_t s = 0; s < segments; s++) {
         const float *x = a + (ptrdiff_t)s * a_segment;
         for (size_t p = k; p > 0; p--, x += a_col, b += b_row) {
             const exn_vec all = exn_vec_set1(*x);
 #define STEP(j) s##j = exn_vec_fma(all, svld1_f32(cut##j, b + (j)*lanes), s##j);
-            FOR_VECTORS(STEP)
+            EIGHT(STEP)
 #undef STEP
         }
     }
 #define FINISH(j) finish(cut##j, s##j, c + (j)*lanes, e->residual ? e->residual + (j)*lanes : NULL, e);
-    FOR_VECTORS(FINISH)
+    EIGHT(FINISH)
 #undef FINISH
     (void)a_row, (void)c_row;
 }

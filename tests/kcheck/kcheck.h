@@ -117,7 +117,7 @@ void kc_test_driver(const exn_kernel_set *set, exn_context *ctx);
 /* pools by thread count, [1] NULL: pooling, softmax, linear layers and the gradients that heads need. */
 #define KC_PARTS_MAX 3u
 void kc_test_layers(const exn_kernel_set *set, exn_pool *const pools[KC_PARTS_MAX + 1]);
-/* Over complete sets of this CPU, the fused ones only: one hash an operation. */
+/* Over complete sets of this CPU: one hash an operation for those that fuse, one for those that round. */
 void kc_test_consistency(const exn_kernel_set *sets, size_t count);
 /* scalar: what every row's ratio refers to. */
 void kc_bench(const exn_kernel_set *sets, size_t count, const exn_kernel_set *scalar);

@@ -12,17 +12,20 @@ static const struct machine {
     exn_x86_record record;
     uint32_t cpu;
 } machines[] = {
-    {"Westmere: no AVX, no OSXSAVE", {0x02bee3ff, 0, 0}, 0},
-    {"Sandy Bridge: AVX without FMA", {0x1fbae3ff, 0, 0x7}, 0},
-    {"Piledriver: FMA without AVX2", {0x3e98320b, 0x8, 0x7}, EXN_CPU_FMA},
-    {"Haswell", {0x7ffafbff, 0x27ab, 0x7}, EXN_CPU_FMA | EXN_CPU_AVX2},
-    {"Haswell, AVX state not saved", {0x7ffafbff, 0x27ab, 0x3}, 0},
-    {"Haswell, OS without XSAVE", {0x77fafbff, 0x27ab, 0}, 0},
-    {"Knights Landing: AVX-512 F without BW, DQ, VL", {0x7ff8f3bf, 0x1c0d23ab, 0xe7}, EXN_CPU_FMA | EXN_CPU_AVX2},
-    {"Skylake server", {0x7ffefbff, 0xd39ffffb, 0xe7}, EXN_CPU_FMA | EXN_CPU_AVX2 | EXN_CPU_AVX512},
-    {"Skylake server, ZMM state not saved", {0x7ffefbff, 0xd39ffffb, 0x7}, EXN_CPU_FMA | EXN_CPU_AVX2},
-    {"Skylake server, mask registers only", {0x7ffefbff, 0xd39ffffb, 0x27}, EXN_CPU_FMA | EXN_CPU_AVX2},
-    {"Zen 4", {0x7efa320b, 0xf1bf97a9, 0x2e7}, EXN_CPU_FMA | EXN_CPU_AVX2 | EXN_CPU_AVX512},
+    {"Merom: nothing", {0x0000e3bd, 0, 0}, 0},
+    {"Westmere: no AVX, no OSXSAVE", {0x02bee3ff, 0, 0}, EXN_CPU_SSE4},
+    {"Sandy Bridge: AVX without FMA", {0x1fbae3ff, 0, 0x7}, EXN_CPU_SSE4},
+    {"Piledriver: FMA without AVX2", {0x3e98320b, 0x8, 0x7}, EXN_CPU_SSE4 | EXN_CPU_FMA},
+    {"Haswell", {0x7ffafbff, 0x27ab, 0x7}, EXN_CPU_SSE4 | EXN_CPU_FMA | EXN_CPU_AVX2},
+    {"Haswell, AVX state not saved", {0x7ffafbff, 0x27ab, 0x3}, EXN_CPU_SSE4},
+    {"Haswell, OS without XSAVE", {0x77fafbff, 0x27ab, 0}, EXN_CPU_SSE4},
+    {"Knights Landing: AVX-512 F without BW, DQ, VL",
+     {0x7ff8f3bf, 0x1c0d23ab, 0xe7},
+     EXN_CPU_SSE4 | EXN_CPU_FMA | EXN_CPU_AVX2},
+    {"Skylake server", {0x7ffefbff, 0xd39ffffb, 0xe7}, EXN_CPU_SSE4 | EXN_CPU_FMA | EXN_CPU_AVX2 | EXN_CPU_AVX512},
+    {"Skylake server, ZMM state not saved", {0x7ffefbff, 0xd39ffffb, 0x7}, EXN_CPU_SSE4 | EXN_CPU_FMA | EXN_CPU_AVX2},
+    {"Skylake server, mask registers only", {0x7ffefbff, 0xd39ffffb, 0x27}, EXN_CPU_SSE4 | EXN_CPU_FMA | EXN_CPU_AVX2},
+    {"Zen 4", {0x7efa320b, 0xf1bf97a9, 0x2e7}, EXN_CPU_SSE4 | EXN_CPU_FMA | EXN_CPU_AVX2 | EXN_CPU_AVX512},
 };
 
 START_TEST(recorded_machines) {
