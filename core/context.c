@@ -14,7 +14,8 @@ struct exn_context {
     exn_log_fn *log;
     void *log_user;
     char *cpu; /* owned; NULL: the best */
-    size_t threads, block_limit_bytes;
+    size_t threads;
+    exn_limits limits;
     pthread_mutex_t lock; /* guards message */
     char message[EXN_MESSAGE_BYTES];
 };
@@ -89,22 +90,33 @@ static const char *wished_cpu(const exn_context_options *options) {
     return cpu != NULL && cpu[0] != '\0' ? cpu : NULL;
 }
 
+static size_t given_or(size_t given, size_t otherwise) {
+    return given > 0 ? given : otherwise;
+}
+
+static exn_limits limits_of(const exn_context_options *wish) {
+    return (exn_limits){.block_bytes = given_or(wish->block_limit_bytes, EXN_BLOCK_LIMIT_BYTES),
+                        .file_bytes = given_or(wish->file_limit_bytes, SIZE_MAX),
+                        .nodes = given_or(wish->node_limit, EXN_NODES_USUAL),
+                        .elements = given_or(wish->element_limit, EXN_ELEMENTS_MAX)};
+}
+
 exn_status exn_context_create(exn_context **out, const exn_context_options *options) {
     exn_context_options wish;
     if (out == NULL) return EXN_E_INVALID;
     EXN_TRY(exn_options_read(&wish, sizeof wish, NULL, options));
     if ((wish.allocator.allocate == NULL) != (wish.allocator.release == NULL)) return EXN_E_INVALID;
-    if (wish.threads > EXN_THREADS_MAX) return EXN_E_INVALID;
+    if (wish.threads > EXN_THREADS_MAX || wish.element_limit > EXN_ELEMENTS_MAX || wish.node_limit > EXN_NODES_MOST)
+        return EXN_E_INVALID;
     if (wish.allocator.allocate == NULL) wish.allocator = (exn_allocator){system_allocate, system_release, NULL};
 
     exn_context *ctx = wish.allocator.allocate(wish.allocator.user, sizeof *ctx, EXN_ALIGNMENT);
     if (ctx == NULL) return EXN_E_NOMEM;
-    *ctx =
-        (exn_context){.allocator = wish.allocator,
-                      .log = wish.log,
-                      .log_user = wish.log_user,
-                      .threads = wish.threads > 0 ? wish.threads : 1,
-                      .block_limit_bytes = wish.block_limit_bytes > 0 ? wish.block_limit_bytes : EXN_BLOCK_LIMIT_BYTES};
+    *ctx = (exn_context){.allocator = wish.allocator,
+                         .log = wish.log,
+                         .log_user = wish.log_user,
+                         .threads = wish.threads > 0 ? wish.threads : 1,
+                         .limits = limits_of(&wish)};
     const int refused = pthread_mutex_init(&ctx->lock, NULL);
     if (refused != 0) {
         wish.allocator.release(wish.allocator.user, ctx);
@@ -129,6 +141,10 @@ void exn_context_destroy(exn_context *ctx) {
 
 size_t exn_context_threads(const exn_context *ctx) {
     return ctx->threads;
+}
+
+const exn_limits *exn_context_limits(const exn_context *ctx) {
+    return &ctx->limits;
 }
 
 const char *exn_context_cpu(const exn_context *ctx) {
@@ -192,9 +208,9 @@ void *exn_malloc_aligned(exn_context *ctx, size_t count, size_t size, size_t ali
     size_t bytes = 0;
     void *block = NULL;
     const bool known = exn_size_mul(&bytes, count, size);
-    if (known && bytes > ctx->block_limit_bytes) {
+    if (known && bytes > ctx->limits.block_bytes) {
         exn_fail(ctx, EXN_E_NOMEM, "%zu bytes wanted at once; the context's limit is %zu", bytes,
-                 ctx->block_limit_bytes);
+                 ctx->limits.block_bytes);
         return NULL;
     }
     if (known) block = ctx->allocator.allocate(ctx->allocator.user, bytes > 0 ? bytes : 1, alignment);

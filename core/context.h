@@ -48,6 +48,14 @@ exn_status exn_options_read(void *out, size_t out_bytes, exn_context *ctx, const
 exn_status exn_result_write(void *out, exn_context *ctx, const void *result, size_t result_bytes);
 
 size_t exn_context_threads(const exn_context *ctx);
+/* What the options allow, defaults filled in. */
+typedef struct exn_limits {
+    size_t block_bytes, file_bytes, nodes, elements;
+} exn_limits;
+#define EXN_NODES_USUAL ((size_t)1 << 16)
+#define EXN_NODES_MOST ((size_t)1 << 24) /* indices of 32 bits, and 64 numbers a node */
+#define EXN_ELEMENTS_MAX ((size_t)1 << 31)
+const exn_limits *exn_context_limits(const exn_context *ctx);
 /* The kernel set asked for by options or EXN_CPU; NULL: the best. */
 const char *exn_context_cpu(const exn_context *ctx);
 

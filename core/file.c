@@ -30,6 +30,9 @@ static exn_status map_descriptor(exn_mapping *out, exn_context *ctx, const char 
     const char *reason = reason_not_to_map(&info);
     if (reason != NULL) return exn_fail(ctx, EXN_E_IO, "%s: %s", path, reason);
     const size_t size = (size_t)info.st_size;
+    if (ctx != NULL && size > exn_context_limits(ctx)->file_bytes)
+        return exn_fail(ctx, EXN_E_FORMAT, "%s: %zu bytes; the context's limit is %zu", path, size,
+                        exn_context_limits(ctx)->file_bytes);
     void *bytes = NULL;
     if (size > 0 && (bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0)) == MAP_FAILED)
         return exn_fail(ctx, EXN_E_IO, "%s: %s", path, strerror(errno));

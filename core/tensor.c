@@ -28,15 +28,16 @@ const char *exn_dtype_name(exn_dtype dtype) {
 exn_status exn_shape_count(size_t *out, exn_context *ctx, const exn_shape *shape) {
     if (shape->rank > EXN_RANK_MAX)
         return exn_fail(ctx, EXN_E_SHAPE, "rank %zu is beyond %u", shape->rank, EXN_RANK_MAX);
+    const size_t limit = ctx != NULL ? exn_context_limits(ctx)->elements : EXN_ELEMENTS_MAX;
     size_t whole = 1;
     bool empty = false;
     for (size_t i = 0; i < shape->rank; i++) {
         const size_t dim = shape->dim[i];
         empty = empty || dim == 0;
-        if (dim > 0 && dim > EXN_ELEMENTS_MAX / whole) {
+        if (dim > 0 && dim > limit / whole) {
             char text[EXN_SHAPE_TEXT_BYTES];
             return exn_fail(ctx, EXN_E_SHAPE, "shape %s has more than %zu elements", exn_shape_text(text, shape),
-                            EXN_ELEMENTS_MAX);
+                            limit);
         }
         whole *= dim > 0 ? dim : 1;
     }

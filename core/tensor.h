@@ -6,8 +6,6 @@
 #include "core/context.h"
 
 #define EXN_RANK_MAX 8u
-/* Largest number of elements of one tensor: an address space's worth is refused long before it is asked for. */
-#define EXN_ELEMENTS_MAX ((size_t)1 << 31)
 
 typedef enum exn_dtype { EXN_F32 = 0, EXN_I64 = 1, EXN_I32 = 2, EXN_U8 = 3, EXN_BOOL = 4, EXN_F64 = 5 } exn_dtype;
 
@@ -18,7 +16,7 @@ typedef struct exn_shape {
 
 size_t exn_dtype_bytes(exn_dtype dtype);
 const char *exn_dtype_name(exn_dtype dtype);
-/* Number of elements; EXN_E_SHAPE beyond EXN_ELEMENTS_MAX. */
+/* Number of elements; EXN_E_SHAPE beyond the context's limit. ctx NULL: EXN_ELEMENTS_MAX. */
 exn_status exn_shape_count(size_t *out, exn_context *ctx, const exn_shape *shape);
 /* The same for a shape already checked. */
 size_t exn_shape_elements(const exn_shape *shape);

@@ -54,9 +54,10 @@ static void *append(exn_onnx *onnx, void *list, size_t *count, size_t *capacity,
     return element;
 }
 
-#define APPEND(onnx, list, field, most)                                                                                \
-    append(onnx, (void *)&(onnx)->list, &(onnx)->field##_count, &(onnx)->field##_capacity, sizeof *(onnx)->list, most, \
-           "more than " #most " " #list)
+/* At most `times` the context's limit on nodes. */
+#define APPEND(onnx, list, field, times)                                                                               \
+    append(onnx, (void *)&(onnx)->list, &(onnx)->field##_count, &(onnx)->field##_capacity, sizeof *(onnx)->list,       \
+           times *exn_context_limits((onnx)->ctx)->nodes, "more " #list " than the context's limit on nodes allows")
 
 static bool take_text(pb_istream_t *stream, const pb_field_t *field, void **arg) {
     (void)field;
@@ -82,7 +83,7 @@ static bool take_input_text(pb_istream_t *stream, const pb_field_t *field, void 
     exn_onnx *onnx = onnx_of(stream);
     (void)arg;
     if (onnx == NULL) return false;
-    exn_onnx_text *text = APPEND(onnx, input_texts, input_text, EXN_ONNX_TEXTS_MAX);
+    exn_onnx_text *text = APPEND(onnx, input_texts, input_text, EXN_ONNX_TEXTS);
     return text != NULL && take_text(stream, field, (void **)&text);
 }
 
@@ -90,7 +91,7 @@ static bool take_output_text(pb_istream_t *stream, const pb_field_t *field, void
     exn_onnx *onnx = onnx_of(stream);
     (void)arg;
     if (onnx == NULL) return false;
-    exn_onnx_text *text = APPEND(onnx, output_texts, output_text, EXN_ONNX_TEXTS_MAX);
+    exn_onnx_text *text = APPEND(onnx, output_texts, output_text, EXN_ONNX_TEXTS);
     return text != NULL && take_text(stream, field, (void **)&text);
 }
 
@@ -101,7 +102,7 @@ static bool take_ints(pb_istream_t *stream, const pb_field_t *field, void **arg)
     while (stream->bytes_left > 0) {
         uint64_t number;
         if (!pb_decode_varint(stream, &number)) return false;
-        int64_t *element = APPEND(onnx, ints, int, EXN_ONNX_NUMBERS_MAX);
+        int64_t *element = APPEND(onnx, ints, int, EXN_ONNX_NUMBERS);
         if (element == NULL) return false;
         *element = (int64_t)number;
     }
@@ -114,7 +115,7 @@ static bool take_floats(pb_istream_t *stream, const pb_field_t *field, void **ar
     while (stream->bytes_left > 0) {
         float number;
         if (!pb_decode_fixed32(stream, &number)) return false;
-        float *element = APPEND(onnx, floats, float, EXN_ONNX_NUMBERS_MAX);
+        float *element = APPEND(onnx, floats, float, EXN_ONNX_NUMBERS);
         if (element == NULL) return false;
         *element = number;
     }
@@ -230,7 +231,7 @@ static bool take_tensor(pb_istream_t *stream, exn_onnx *onnx, size_t *index) {
         .external_data = call(take_external, &tensor),
     };
     const bool decoded = pb_decode(stream, onnx_TensorProto_fields, &message);
-    exn_onnx_tensor *element = decoded ? APPEND(onnx, tensors, tensor, EXN_ONNX_TENSORS_MAX) : NULL;
+    exn_onnx_tensor *element = decoded ? APPEND(onnx, tensors, tensor, EXN_ONNX_TENSORS) : NULL;
     if (element == NULL) {
         exn_free(onnx->ctx, tensor.numbers);
         return false;
@@ -257,7 +258,7 @@ static bool take_initializer(pb_istream_t *stream, const pb_field_t *field, void
     (void)field;
     (void)arg;
     if (onnx == NULL || !take_tensor(stream, onnx, &index)) return false;
-    size_t *element = APPEND(onnx, initializers, initializer, EXN_ONNX_TENSORS_MAX);
+    size_t *element = APPEND(onnx, initializers, initializer, EXN_ONNX_TENSORS);
     if (element == NULL) return false;
     *element = index;
     return true;
@@ -279,7 +280,7 @@ static bool take_attribute(pb_istream_t *stream, const pb_field_t *field, void *
         .floats = call(take_floats, onnx),
     };
     if (!pb_decode(stream, onnx_AttributeProto_fields, &message)) return false;
-    exn_onnx_attribute *element = APPEND(onnx, attributes, attribute, EXN_ONNX_ATTRIBUTES_MAX);
+    exn_onnx_attribute *element = APPEND(onnx, attributes, attribute, EXN_ONNX_ATTRIBUTES);
     if (element == NULL) return false;
     attribute.has_f = message.has_f;
     attribute.f = message.f;
@@ -312,7 +313,7 @@ static bool take_node(pb_istream_t *stream, const pb_field_t *field, void **arg)
     node.inputs.count = onnx->input_text_count - node.inputs.first;
     node.outputs.count = onnx->output_text_count - node.outputs.first;
     node.attributes.count = onnx->attribute_count - node.attributes.first;
-    exn_onnx_node *element = APPEND(onnx, nodes, node, EXN_ONNX_NODES_MAX);
+    exn_onnx_node *element = APPEND(onnx, nodes, node, 1);
     if (element == NULL) return false;
     *element = node;
     return true;
@@ -354,7 +355,7 @@ static bool take_input(pb_istream_t *stream, const pb_field_t *field, void **arg
     (void)field;
     (void)arg;
     if (onnx == NULL || !decode_port(stream, onnx, &port)) return false;
-    exn_onnx_port *element = APPEND(onnx, inputs, input, EXN_ONNX_PORTS_MAX);
+    exn_onnx_port *element = APPEND(onnx, inputs, input, EXN_ONNX_PORTS);
     if (element == NULL) return false;
     *element = port;
     return true;
@@ -366,7 +367,7 @@ static bool take_output(pb_istream_t *stream, const pb_field_t *field, void **ar
     (void)field;
     (void)arg;
     if (onnx == NULL || !decode_port(stream, onnx, &port)) return false;
-    exn_onnx_port *element = APPEND(onnx, outputs, output, EXN_ONNX_PORTS_MAX);
+    exn_onnx_port *element = APPEND(onnx, outputs, output, EXN_ONNX_PORTS);
     if (element == NULL) return false;
     *element = port;
     return true;

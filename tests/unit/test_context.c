@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Contexts: options of every age, allocators, messages, checked sizes. */
 #include "core/context.h"
+#include "core/tensor.h"
 #include "tests/unit/unit.h"
 
 #include <pthread.h>
@@ -134,6 +135,27 @@ START_TEST(blocks_have_a_limit) {
 }
 END_TEST
 
+START_TEST(limits_are_options) {
+    exn_context_options options = {
+        .struct_size = sizeof options, .file_limit_bytes = 9, .node_limit = 3, .element_limit = 100};
+    exn_context *ctx = NULL, *usual = unit_context();
+    size_t count;
+    ck_assert_int_eq(exn_context_create(&ctx, &options), EXN_OK);
+    ck_assert_uint_eq(exn_context_limits(ctx)->nodes, 3);
+    ck_assert_uint_eq(exn_context_limits(usual)->nodes, 65536);
+    unit_assert_ok(ctx, exn_shape_count(&count, ctx, &(exn_shape){2, {10, 10}}));
+    unit_assert_fails(ctx, exn_shape_count(&count, ctx, &(exn_shape){2, {101, 1}}), EXN_E_SHAPE, "more than 100");
+    unit_assert_ok(usual, exn_shape_count(&count, usual, &(exn_shape){2, {101, 1}}));
+    exn_context_destroy(ctx);
+    exn_context_destroy(usual);
+    options.element_limit = ((size_t)1 << 31) + 1;
+    ck_assert_int_eq(exn_context_create(&ctx, &options), EXN_E_INVALID);
+    options.element_limit = 0;
+    options.node_limit = ((size_t)1 << 24) + 1;
+    ck_assert_int_eq(exn_context_create(&ctx, &options), EXN_E_INVALID);
+}
+END_TEST
+
 static exn_status grow_and_copy(exn_context *ctx, void *user) {
     (void)user;
     uint32_t *items = NULL;
@@ -257,6 +279,6 @@ int main(void) {
     return unit_run("context",
                     (const TTest *const[]){defaults, environment_names_the_cpu, options_of_every_age,
                                            bad_options_leave_out_alone, results_of_every_age, allocator_is_honoured,
-                                           blocks_have_a_limit, growing_and_copying, messages,
+                                           blocks_have_a_limit, limits_are_options, growing_and_copying, messages,
                                            threads_may_fail_together, logging, checked_sizes, names, NULL});
 }

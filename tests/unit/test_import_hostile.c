@@ -158,6 +158,37 @@ static exn_status open_and_bind(exn_context *failing, void *user) {
     return status;
 }
 
+/* What the embedding program allows is what counts. */
+START_TEST(limits_of_the_context) {
+    static const struct {
+        exn_context_options options;
+        exn_status status;
+        const char *said;
+    } cases[] = {
+        {{.file_limit_bytes = 19000}, EXN_E_FORMAT, "the context's limit is 19000"},
+        {{.node_limit = 10}, EXN_E_FORMAT, "limit on nodes"},
+        {{.element_limit = 100}, EXN_E_SHAPE, "more than 100 elements"},
+        {{.block_limit_bytes = 5000}, EXN_E_NOMEM, "the context's limit is 5000"},
+        {{.file_limit_bytes = 20000, .node_limit = 30, .element_limit = 10000}, EXN_OK, ""},
+    };
+    char *path = unit_source_path("tests/golden/data/blocks.onnx");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        exn_context_options options = cases[i].options;
+        exn_context *limited;
+        exn_model *model = NULL;
+        options.struct_size = sizeof options;
+        ck_assert_int_eq(exn_context_create(&limited, &options), EXN_OK);
+        const exn_model_options size = {.struct_size = sizeof size, .height = 12, .width = 12};
+        const exn_status status = exn_model_open(&model, limited, path, &size);
+        ck_assert_msg(status == cases[i].status && strstr(exn_context_error(limited), cases[i].said) != NULL,
+                      "case %zu: %s: %s", i, exn_status_name(status), exn_context_error(limited));
+        exn_model_destroy(model);
+        exn_context_destroy(limited);
+    }
+    free(path);
+}
+END_TEST
+
 START_TEST(short_of_memory) {
     char *tiny = unit_source_path("tests/unit/data/tiny.onnx");
     unit_sweep_failures(open_and_bind, tiny);
@@ -186,6 +217,6 @@ END_TEST
 int main(void) {
     return unit_run_with("import_hostile", set_up, tear_down,
                          (const TTest *[]){truncated_anywhere, flipped_bits, flipped_bits_of_shape_arithmetic,
-                                           numbers_in_place_of_messages, a_small_file_asks_for_much, short_of_memory,
-                                           short_of_memory_elsewhere, NULL});
+                                           numbers_in_place_of_messages, a_small_file_asks_for_much,
+                                           limits_of_the_context, short_of_memory, short_of_memory_elsewhere, NULL});
 }

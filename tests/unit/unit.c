@@ -24,7 +24,8 @@ static pthread_mutex_t counter_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool count_allocation(unit_allocator *counter, size_t bytes) {
     pthread_mutex_lock(&counter_lock);
     counter->calls++;
-    const bool granted = counter->fail_at == 0 || counter->calls < counter->fail_at;
+    const bool later = counter->calls > counter->fail_at;
+    const bool granted = counter->fail_at == 0 || counter->calls < counter->fail_at || (later && counter->only);
     if (granted) {
         counter->live++;
         counter->live_bytes += bytes;
@@ -73,22 +74,32 @@ exn_context *unit_context_counting(unit_allocator *counter) {
     return ctx;
 }
 
+/* Whether the body got through without meeting the failure. */
+static bool fail_one(unit_body_fn *body, void *user, size_t n, bool only) {
+    unit_allocator counter = {.only = only};
+    const char *which = only ? "only" : "and all after it";
+    exn_context *ctx = unit_context_counting(&counter);
+    const size_t before = counter.live;
+    counter.fail_at = counter.calls + n;
+    const exn_status status = body(ctx, user);
+    ck_assert_msg(counter.live == before, "allocation %zu (%s) failing: %zu blocks leak", n, which,
+                  counter.live - before);
+    const bool failed = counter.calls >= counter.fail_at;
+    ck_assert_msg(status == (failed ? EXN_E_NOMEM : EXN_OK), "allocation %zu (%s) failing: %s: %s", n, which,
+                  exn_status_name(status), exn_context_error(ctx));
+    ck_assert_msg(!failed || exn_context_error(ctx)[0] != '\0', "allocation %zu (%s) failing: no message", n, which);
+    exn_context_destroy(ctx);
+    ck_assert_uint_eq(counter.live, 0);
+    return !failed;
+}
+
+void unit_sweep_failures_onward(unit_body_fn *body, void *user) {
+    size_t n = 1;
+    while (!fail_one(body, user, n, false)) n++;
+}
+
 void unit_sweep_failures(unit_body_fn *body, void *user) {
-    exn_status status = EXN_E_NOMEM;
-    for (size_t n = 1; status != EXN_OK; n++) {
-        unit_allocator counter = {0};
-        exn_context *ctx = unit_context_counting(&counter);
-        const size_t before = counter.live;
-        counter.fail_at = counter.calls + n;
-        status = body(ctx, user);
-        ck_assert_msg(counter.live == before, "allocation %zu failing: %zu blocks leak", n, counter.live - before);
-        const bool failed = counter.calls >= counter.fail_at;
-        ck_assert_msg(status == (failed ? EXN_E_NOMEM : EXN_OK), "allocation %zu failing: %s: %s", n,
-                      exn_status_name(status), exn_context_error(ctx));
-        ck_assert_msg(!failed || exn_context_error(ctx)[0] != '\0', "allocation %zu failing: no message", n);
-        exn_context_destroy(ctx);
-        ck_assert_uint_eq(counter.live, 0);
-    }
+    for (size_t n = 1; !fail_one(body, user, n, false); n++) fail_one(body, user, n, true);
 }
 
 char *unit_path(const char *folder, const char *name) {

@@ -12,6 +12,7 @@
 typedef struct unit_allocator {
     size_t calls;      /* allocations asked for so far, the failed ones included */
     size_t fail_at;    /* the allocation with this number fails (1 is the first), and all after it; 0: none */
+    bool only;         /* not those after it */
     size_t live;       /* blocks not released */
     size_t live_bytes; /* and their bytes */
     size_t peak_bytes;
@@ -22,10 +23,12 @@ exn_context *unit_context(void);
 /* A context over `counter`, which the caller zeroed and may change at any time. NULL when the allocator refuses. */
 exn_context *unit_context_counting(unit_allocator *counter);
 
-/* Calls `body` with its 1st, 2nd ... allocation failing until it gets through. Every failed call must report
- * EXN_E_NOMEM with a message; every call must release all it took. `body` gets a fresh context. */
+/* Calls `body` with its 1st, 2nd ... allocation failing, alone and with all after it, until it gets through. Every such
+ * call must report EXN_E_NOMEM with a message, and release all it took. `body` gets a fresh context. */
 typedef exn_status unit_body_fn(exn_context *ctx, void *user);
 void unit_sweep_failures(unit_body_fn *body, void *user);
+/* Only with all after it: for bodies that take long. */
+void unit_sweep_failures_onward(unit_body_fn *body, void *user);
 
 /* A fresh empty folder; unit_temp_remove deletes it with all its files and frees the path. */
 char *unit_temp_create(void);

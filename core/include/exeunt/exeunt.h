@@ -80,9 +80,15 @@ typedef struct exn_context_options {
     void *log_user;
     const char *cpu; /* best kernel set allowed: "avx2" ...; NULL: the variable EXN_CPU, else the best found */
     size_t threads;  /* 0: 1 */
-    /* The most that is asked of the allocator at once, for a small file can describe a huge network; beyond it EXN_E_NOMEM.
-     * 0: EXN_BLOCK_LIMIT_BYTES. */
+    /* Limits, for files may come from strangers; SECURITY.md lists those that cannot be changed. 0: the default.
+     * The most that is asked of the allocator at once, for a small file can describe a huge network; beyond it EXN_E_NOMEM.
+     * Default: EXN_BLOCK_LIMIT_BYTES. */
     size_t block_limit_bytes;
+    size_t
+        file_limit_bytes; /* the largest network, weights beside it, profile; beyond it EXN_E_FORMAT. Default: none */
+    size_t
+        node_limit; /* operators of a network, to which its other lists are in proportion. Default: 2^16; the most: 2^24 */
+    size_t element_limit; /* elements of one tensor; beyond it EXN_E_SHAPE. Default, and the most: 2^31 */
 } exn_context_options;
 
 #define EXN_BLOCK_LIMIT_BYTES ((size_t)1 << (sizeof(size_t) > 4 ? 34 : 30)) /* 16 GiB, or 1 */
