@@ -17,30 +17,36 @@ bool exn_dataset_is_array(const char *name) {
            ends_with(name, ".idx") || ends_with(name, ".idx.gz");
 }
 
-/* Last place of `old` in the file's own name, replaced by `new` of the same or another length; NULL if absent. */
-static char *replace_last(exn_context *ctx, const char *path, const char *old, const char *new) {
+/* Last place of `old` in the file's own name, replaced by `new` of the same or another length; *out NULL if absent. */
+static exn_status replace_last(char **out, exn_context *ctx, const char *path, const char *old, const char *new) {
     const char *slash = strrchr(path, '/');
     const char *found = NULL;
+    *out = NULL;
     for (const char *at = strstr(slash != NULL ? slash : path, old); at != NULL; at = strstr(at + 1, old)) found = at;
-    if (found == NULL) return NULL;
+    if (found == NULL) return EXN_OK;
     const size_t bytes = strlen(path) + strlen(new) + 1;
-    char *result = exn_malloc(ctx, bytes, 1);
-    if (result != NULL) snprintf(result, bytes, "%.*s%s%s", (int)(found - path), path, new, found + strlen(old));
-    return result;
+    *out = exn_malloc(ctx, bytes, 1);
+    if (*out == NULL) return EXN_E_NOMEM;
+    snprintf(*out, bytes, "%.*s%s%s", (int)(found - path), path, new, found + strlen(old));
+    return EXN_OK;
 }
 
-/* "t10k-images-idx3-ubyte.gz" has its labels in "t10k-labels-idx1-ubyte.gz". NULL: no such file. */
-static char *find_companion(exn_context *ctx, const char *images) {
-    char *labels = replace_last(ctx, images, "images", "labels");
-    if (labels == NULL) return NULL;
-    char *renumbered = replace_last(ctx, labels, "idx3", "idx1");
+/* "t10k-images-idx3-ubyte.gz" has its labels in "t10k-labels-idx1-ubyte.gz". *out NULL: no such file. */
+static exn_status find_companion(char **out, exn_context *ctx, const char *images) {
+    char *labels, *renumbered = NULL;
+    *out = NULL;
+    EXN_TRY(replace_last(&labels, ctx, images, "images", "labels"));
+    if (labels == NULL) return EXN_OK;
+    const exn_status status = replace_last(&renumbered, ctx, labels, "idx3", "idx1");
     if (renumbered != NULL) {
         exn_free(ctx, labels);
         labels = renumbered;
     }
-    if (access(labels, F_OK) == 0) return labels;
-    exn_free(ctx, labels);
-    return NULL;
+    if (status == EXN_OK && access(labels, F_OK) == 0)
+        *out = labels;
+    else
+        exn_free(ctx, labels);
+    return status;
 }
 
 static exn_status check_pixels(const exn_dataset *data, const char *path, const exn_shape *shape) {
@@ -131,7 +137,8 @@ static exn_status load_labels(exn_dataset *data, const char *path) {
 
 exn_status exn_dataset_from_arrays(exn_dataset *data, const char *images, const char *labels) {
     EXN_TRY(open_images(data, images));
-    char *companion = labels == NULL ? find_companion(data->ctx, images) : NULL;
+    char *companion = NULL;
+    if (labels == NULL) EXN_TRY(find_companion(&companion, data->ctx, images));
     const char *path = labels != NULL ? labels : companion;
     const exn_status status = path != NULL ? load_labels(data, path) : EXN_OK;
     exn_free(data->ctx, companion);
