@@ -6,6 +6,14 @@
 
 #define LANES EXN_VEC_LANES
 
+/* For tiles by lanes, whose four rows of B are in flight at once: GCC's scheduler, run before registers are given out, mixes
+ * them until sums have to be copied about. The other tiles want it: their loads must not stand before their uses. */
+#ifdef __clang__
+#define AS_WRITTEN
+#else
+#define AS_WRITTEN __attribute__((optimize("no-schedule-insns")))
+#endif
+
 /* acc += column `lane` of the rows in x times row `lane` of B; lane must be a literal. */
 #define LANE_STEP(lane)                                                                                                \
     do {                                                                                                               \
@@ -119,7 +127,7 @@ EXN_INLINE void run_above_8(size_t m, EXN_TILE_PARAMETERS) {
     }
 }
 
-void exn_f32_gemm_8x8_neon(size_t m, EXN_TILE_PARAMETERS) {
+AS_WRITTEN void exn_f32_gemm_8x8_neon(size_t m, EXN_TILE_PARAMETERS) {
     if (n == 2 * LANES)
         run_8(m, EXN_TILE_ARGUMENTS);
     else if (n > LANES)
@@ -148,7 +156,7 @@ static void run_part_of_row(EXN_TILE_PARAMETERS) {
     }
 }
 
-void exn_f32_gemm_1x32_neon(size_t m, EXN_TILE_PARAMETERS) {
+AS_WRITTEN void exn_f32_gemm_1x32_neon(size_t m, EXN_TILE_PARAMETERS) {
     if (m == 0) return;
     if (n == 8 * LANES)
         run_by_lanes(EXN_TILE_ARGUMENTS, 1, 8);
