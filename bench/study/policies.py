@@ -38,7 +38,7 @@ def leave(confidence, thresholds):
 
 
 def pick(answers, taken):
-    return answers[np.arange(len(taken)), taken]
+    return answers[np.arange(taken.shape[-1]), taken]
 
 
 def shares(logits, temperature=1.0):
@@ -162,15 +162,13 @@ def surface(logits, temperature, label, costs):
     said = shares(logits, temperature)
     answers, confidence = said.argmax(2), said.max(2)
     right = answers == label[:, None]
-    rows = []
+    found = []
     for enabled, end in uses(logits.shape[1]):
-        cost = costs.cascade(enabled)
         looked = np.where(enabled, confidence, -1)
         looked[:, end] = 2
-        for threshold in GRID:
-            taken = (looked >= threshold).argmax(1)
-            rows.append((pick(right, taken).mean(), cost[taken].mean()))
-    return np.array(rows).reshape(-1, len(GRID), 2)
+        taken = (looked >= GRID[:, None, None]).argmax(2)  # [GRID][photos]
+        found.append(np.stack([pick(right, taken).mean(1), costs.cascade(enabled)[taken].mean(1)], axis=1))
+    return np.stack(found)
 
 
 def envelope(points):
