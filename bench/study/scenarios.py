@@ -85,7 +85,7 @@ def mobilenet(prep):
     """The wardrobe people with MobileNetV2, whose last layer is fitted on the general photos' features."""
     source = wardrobe(prep)
     plain = Network("mobilenet_v2", prep.data / "models/mobilenet_v2.onnx", source.network.classes, "127.5", "127.5")
-    model = prep.folder(plain) / "model.onnx"
+    model = prep.out / "networks" / "mobilenet_v2.onnx"  # not beside its profile, copies of which name it relatively
     if not model.exists():
         model.parent.mkdir(parents=True, exist_ok=True)
         refit(prep, plain, general_photos(source), model)
@@ -104,7 +104,7 @@ def general_photos(source):
 
 def refit(prep, network, photos, target):
     """Writes `network` with a last layer for its classes, fitted on frozen features of these photos."""
-    trunk = target.with_name("trunk.onnx")
+    trunk = target.with_suffix(".trunk.onnx")
     networks.write_trunk(network, trunk)
     label = np.array([network.names().index(photo.label) for photo in photos])
     rows = [features.extract(prep.program, network, trunk, photos, mirrored) for mirrored in (False, True)]
