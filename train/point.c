@@ -16,6 +16,14 @@ void exn_rules_carry(exn_exit_rule *rules, size_t exits, float carry) {
     }
 }
 
+void exn_point_rules(exn_exit_rule *out, const exn_profile *profile, const exn_policy *point) {
+    for (size_t i = 0; i < profile->exit_count; i++)
+        out[i] = (exn_exit_rule){.enabled = point->enabled[i],
+                                 .temperature = profile->exits[i].rule.temperature,
+                                 .threshold = point->threshold[i]};
+    exn_rules_carry(out, profile->exit_count, point->carry);
+}
+
 exn_status exn_profile_rules(exn_exit_rule *out, const exn_profile *profile, exn_target target) {
     if ((size_t)target > EXN_POINTS) return exn_fail(profile->ctx, EXN_E_INVALID, "unknown target");
     const bool own = target == EXN_TARGET_PROFILE || target == profile->target;
@@ -23,12 +31,11 @@ exn_status exn_profile_rules(exn_exit_rule *out, const exn_profile *profile, exn
     if (!own && !p->judged)
         return exn_fail(profile->ctx, EXN_E_INVALID, "this profile has nothing for the target %s: personalise it",
                         exn_target_names[target]);
-    for (size_t i = 0; i < profile->exit_count; i++) {
-        out[i] = profile->exits[i].rule;
-        if (own) continue;
-        out[i].enabled = p->enabled[i];
-        out[i].threshold = p->threshold[i];
+    if (!own) {
+        exn_point_rules(out, profile, p);
+        return EXN_OK;
     }
+    for (size_t i = 0; i < profile->exit_count; i++) out[i] = profile->exits[i].rule;
     if (p->judged) exn_rules_carry(out, profile->exit_count, p->carry);
     return EXN_OK;
 }

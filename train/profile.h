@@ -66,7 +66,9 @@ bool exn_name_is_clean(const char *text);
 
 /* Makes rules carry from each enabled exit (the last one counts) to the next. */
 void exn_rules_carry(exn_exit_rule *rules, size_t exits, float carry);
-/* What a run obeys: one rule an exit, carrying included, for the profile's own target or another; EXN_E_INVALID where nothing was decided for it. */
+/* What a run obeys at an operating point: one rule an exit, carrying included. */
+void exn_point_rules(exn_exit_rule *out, const exn_profile *profile, const exn_policy *point);
+/* The same for the profile's own target or another; EXN_E_INVALID where nothing was decided for it. */
 exn_status exn_profile_rules(exn_exit_rule *out, const exn_profile *profile, exn_target target);
 
 /* The graph of a model with a profile's exits, and the values to ask a plan for. */

@@ -26,12 +26,6 @@ static exn_policy without_end(const exn_policy *point, const exn_policy *keep, s
     return cascade;
 }
 
-static void write_rules(exn_exit_rule *out, const exn_profile *profile, const exn_policy *p) {
-    for (size_t i = 0; i < profile->exit_count; i++)
-        out[i] = (exn_exit_rule){
-            .enabled = p->enabled[i], .temperature = profile->exits[i].rule.temperature, .threshold = p->threshold[i]};
-}
-
 exn_status exn_runner_begin_watch(exn_runner *runner, exn_target target, double share) {
     const exn_profile *profile = runner->profile;
     const size_t exits = profile->exit_count, classes = profile->class_count;
@@ -42,7 +36,7 @@ exn_status exn_runner_begin_watch(exn_runner *runner, exn_target target, double 
     const exn_policy cascade = without_end(point, &profile->point[EXN_TARGET_KEEP - 1], exits);
     runner->expect = exn_bypass_expect(point, &cascade, exits, share, profile->seed);
     runner->bypass = exn_bypass_begin(&runner->expect);
-    write_rules(runner->rules[EXN_RUNG_CASCADE], profile, &cascade);
+    exn_point_rules(runner->rules[EXN_RUNG_CASCADE], profile, &cascade);
     const exn_model *model = profile->model;
     runner->input = exn_calloc(runner->ctx, model->channels * model->height * model->width, sizeof *runner->input);
     runner->logits = exn_calloc(runner->ctx, exits * classes, sizeof *runner->logits);

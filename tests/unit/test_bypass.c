@@ -104,12 +104,12 @@ START_TEST(unsure_answers_are_looked_into) {
     size_t due = 0, dense = 0;
     for (size_t i = 0; i < 20000; i++) {
         due += exn_bypass_due(&b, &plan);
-        exn_bypass_answered(&b, &plan, i % 20 ? 0.9f : 0.3f);
+        exn_bypass_answered(&b, &plan, i % 20 ? 0.9f : 0.15f);
     }
     ck_assert_uint_eq(b.alerts, 0);
     ck_assert(due > 150 && due < 250);
     size_t until = 0;
-    for (; !b.alert; until++) exn_bypass_answered(&b, &plan, 0.3f);
+    for (; !b.alert; until++) exn_bypass_answered(&b, &plan, 0.15f);
     ck_assert_uint_lt(until, 20);
     ck_assert(b.rung == EXN_RUNG_CUT && b.alerts == 1);
     for (size_t i = 0; i < 400; i++) {
@@ -249,6 +249,48 @@ START_TEST(runner_steps_back_and_remembers) {
 }
 END_TEST
 
+/* Until an audit draws consequences, watching changes no answer. */
+START_TEST(watching_changes_nothing) {
+    exn_context *ctx = unit_context();
+    exn_model *model;
+    exn_profile *profile;
+    exn_runner *plain, *watched;
+    exn_rng rng = exn_rng_seed(3, 1);
+    unit_assert_ok(ctx, small_model(&model, ctx));
+    unit_assert_ok(ctx, small_profile(&profile, model, EXN_HEAD_POOLED));
+    for (size_t i = 0; i < 2; i++) {
+        const exn_head *head = &profile->exits[i].head;
+        exn_shape shape;
+        const size_t count = exn_head_tensor_shape(&shape, head, EXN_HEAD_FC_WEIGHT);
+        for (size_t k = 0; k < count; k++)
+            head->tensor[EXN_HEAD_FC_WEIGHT][k] = (float)exn_rng_uniform(&rng) * 0.2f - 0.1f;
+        profile->exits[i].trained = true;
+        profile->exits[i].rule = (exn_exit_rule){.enabled = true, .temperature = 1.0f, .threshold = 0.6f};
+    }
+    profile->point[EXN_TARGET_KEEP - 1] = (exn_policy){
+        .enabled = {true, true, true}, .threshold = {0.6f, 0.6f, 1}, .carry = 0.6f, .judged = 100, .samples = 100};
+    const exn_runner_options no = {.struct_size = sizeof no}, yes = {.struct_size = sizeof yes, .audit_share = 1e-9};
+    unit_assert_ok(ctx, exn_runner_create(&plain, profile, &no));
+    unit_assert_ok(ctx, exn_runner_create(&watched, profile, &yes));
+    size_t left[3] = {0};
+    for (size_t i = 0; i < 300; i++) {
+        float input[SMALL_INPUT];
+        exn_answer a = {.struct_size = sizeof a}, b = a;
+        small_input(input, i % SMALL_CLASSES, i);
+        unit_assert_ok(ctx, exn_runner_classify_tensor(plain, input, &a));
+        unit_assert_ok(ctx, exn_runner_classify_tensor(watched, input, &b));
+        ck_assert(a.exit == b.exit && a.label == b.label);
+        left[a.exit]++;
+    }
+    ck_assert(left[0] > 0 && left[1] > 0 && left[2] > 0);
+    exn_runner_destroy(plain);
+    exn_runner_destroy(watched);
+    exn_profile_destroy(profile);
+    exn_model_destroy(model);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
 /* The tail is there during an audit only: between audits the runner holds what it held. */
 START_TEST(tail_is_let_go) {
     unit_allocator counter = {0};
@@ -309,6 +351,6 @@ int main(void) {
     return unit_run("bypass",
                     (const TTest *const[]){stable_stream_stays, shifted_stream_steps_back, recovered_stream_comes_back,
                                            trust_is_lost_faster_than_won, unsure_answers_are_looked_into, state_as_text,
-                                           expectations_are_upper_bounds, runner_steps_back_and_remembers,
-                                           tail_is_let_go, failed_allocations, NULL});
+                                           expectations_are_upper_bounds, watching_changes_nothing,
+                                           runner_steps_back_and_remembers, tail_is_let_go, failed_allocations, NULL});
 }
