@@ -13,6 +13,7 @@
 
 /* More samples than this teach a layer little; which of them are left out follows from their content. */
 #define SAMPLES_MOST 2048u
+#define CLASSES_LEAST 3u
 
 /* ---- creation ---- */
 
@@ -216,6 +217,30 @@ static void drop_surplus(exn_session *s) {
     s->count = kept;
 }
 
+/* How many classes the labels show, counted no further than `most`, at most CLASSES_LEAST. */
+static size_t classes_shown(const exn_session *s, size_t most) {
+    int64_t shown[CLASSES_LEAST];
+    size_t count = 0;
+    for (size_t i = 0; i < s->count && count < most; i++) {
+        bool known = s->label[i] == EXN_UNLABELLED;
+        for (size_t k = 0; k < count && !known; k++) known = shown[k] == s->label[i];
+        if (!known) shown[count++] = s->label[i];
+    }
+    return count;
+}
+
+/* Labels of one class or two hold nothing against answering with these whatever comes: no photo held out speaks for the
+ * others. Somebody who began with one folder would lose nearly all that the network knows, so such labels are not looked at. */
+static void require_classes(exn_session *s) {
+    const size_t least = s->classes < CLASSES_LEAST ? s->classes : CLASSES_LEAST;
+    const size_t shown = classes_shown(s, least);
+    if (!s->labelled || shown == least) return;
+    exn_log(s->ctx, EXN_LOG_WARNING, "the labels show %zu of %zu classes, %zu are needed: learning without labels",
+            shown, s->classes, least);
+    for (size_t i = 0; i < s->count; i++) s->label[i] = s->samples[i].label = EXN_UNLABELLED;
+    s->labelled = 0;
+}
+
 static exn_status begin(exn_session *s) {
     const exn_trainer *t = s->trainer;
     s->samples = exn_calloc(s->ctx, t->sample_count, sizeof *s->samples);
@@ -230,6 +255,7 @@ static exn_status begin(exn_session *s) {
         s->record[i] = s->samples[i].record;
         s->labelled += s->label[i] != EXN_UNLABELLED;
     }
+    require_classes(s);
     EXN_TRY(read_logits(s->own, s, s->record));
     consider_camera(s);
     if (!s->looking) return start_training(s);

@@ -297,6 +297,24 @@ START_TEST(odd_people) {
 }
 END_TEST
 
+/* Somebody who has labelled the first two folders only loses nothing: it is as if they had labelled none. */
+START_TEST(labels_of_two_classes_are_not_looked_at) {
+    const exn_trainer_options o = options();
+    lesson some = begin(NULL, 1, EXN_HEAD_POOLED, &o), none = begin(NULL, 1, EXN_HEAD_POOLED, &o);
+    for (size_t i = 0; i < 30; i++) {
+        float input[SMALL_INPUT];
+        small_input(input, i % 2, i);
+        unit_assert_ok(some.ctx, exn_trainer_add_tensor(some.trainer, input, (int64_t)(i % 2)));
+        unit_assert_ok(none.ctx, exn_trainer_add_tensor(none.trainer, input, EXN_UNLABELLED));
+    }
+    unit_assert_ok(some.ctx, exn_trainer_run(some.trainer, NULL, NULL));
+    unit_assert_ok(none.ctx, exn_trainer_run(none.trainer, NULL, NULL));
+    check_same_bytes(&some, &none);
+    end(&some);
+    end(&none);
+}
+END_TEST
+
 START_TEST(budgets) {
     exn_trainer_options o = options();
     o.time_budget_s = 1e-9;
@@ -486,10 +504,10 @@ START_TEST(optimisers_descend) {
 END_TEST
 
 int main(void) {
-    return unit_run("trainer", (const TTest *const[]){learns, order_and_duplicates_change_nothing,
-                                                      kernel_sets_and_threads_change_nothing, pauses_change_nothing,
-                                                      cache_file_replaces_extraction, frozen_trunks_are_cached,
-                                                      extraction_tells_costs, limits_keep_classes_balanced, odd_people,
-                                                      budgets, estimate_holds, memory_may_fail,
-                                                      threads_do_not_change_a_deep_head, optimisers_descend, NULL});
+    return unit_run("trainer", (const TTest *const[]){
+                                   learns, order_and_duplicates_change_nothing, kernel_sets_and_threads_change_nothing,
+                                   pauses_change_nothing, cache_file_replaces_extraction, frozen_trunks_are_cached,
+                                   extraction_tells_costs, limits_keep_classes_balanced, odd_people,
+                                   labels_of_two_classes_are_not_looked_at, budgets, estimate_holds, memory_may_fail,
+                                   threads_do_not_change_a_deep_head, optimisers_descend, NULL});
 }
