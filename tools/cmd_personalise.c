@@ -150,6 +150,35 @@ static exn_status split(exn_job *job, double holdout) {
     return EXN_OK;
 }
 
+static size_t classes_shown(const exn_job *job) {
+    const size_t classes = job->person.profile->class_count;
+    size_t shown = 0;
+    for (size_t c = 0; c < classes; c++) {
+        size_t i = 0;
+        while (i < exn_dataset_count(job->data) && exn_dataset_label(job->data, i) != (int64_t)c) i++;
+        shown += i < exn_dataset_count(job->data);
+    }
+    return shown;
+}
+
+/* A run knows the samples that it is given: what it makes may be less than what was there. */
+static exn_status compare_with_before(const exn_job *job) {
+    exn_context *ctx = job->tool->ctx;
+    const exn_profile *profile = job->person.profile;
+    const exn_policy *point = &profile->point[profile->target - 1];
+    const size_t taught = point->labelled ? point->judged : 0, shown = classes_shown(job);
+    if (taught > 0 && job->labelled == 0)
+        return exn_fail(ctx, EXN_E_INVALID, "%s: no photo with a label, but %s has learnt from %zu: a folder a class",
+                        job->tool->args->operands[1], job->path, taught);
+    if (job->labelled < taught)
+        exn_log(ctx, EXN_LOG_WARNING, "%zu labels replace the %zu that the profile has learnt from: give those, too",
+                job->labelled, taught);
+    if (job->labelled > 0 && 4 * shown < profile->class_count)
+        exn_log(ctx, EXN_LOG_WARNING, "the labels show %zu of %zu classes: the others will hardly be answered any more",
+                shown, profile->class_count);
+    return EXN_OK;
+}
+
 static exn_status add_sample(exn_job *job, exn_dataset *data, size_t index, int64_t label) {
     exn_datum sample;
     EXN_TRY(exn_dataset_read(&sample, data, index));
@@ -283,6 +312,7 @@ static exn_status personalise(exn_job *job) {
     EXN_TRY(open_data(job));
     EXN_TRY(check_target(job));
     EXN_TRY(split(job, holdout));
+    EXN_TRY(compare_with_before(job));
     EXN_TRY(plan(job, &options));
     job->trainer->keep_held_out = job->dump != NULL;
     job->trainer->without = job->without;

@@ -52,11 +52,20 @@ static void replace_by_folds(exn_figures *figures, const exn_profile *profile) {
     for (size_t t = 0; t < EXN_POINTS; t++) figures->points[t].known = false; /* they were run on what was learnt */
 }
 
+/* What exits say on samples that they may have learnt from is no evidence. */
+static void forget_answers(exn_figures *figures) {
+    for (size_t i = 0; i < figures->exit_count; i++)
+        figures->exits[i].accuracy = figures->exits[i].agreement = (double)NAN;
+    for (size_t t = 0; t < EXN_POINTS; t++) figures->points[t].accuracy = figures->points[t].agreement = (double)NAN;
+    figures->policy_accuracy = figures->policy_agreement = (double)NAN;
+}
+
 exn_status exn_job_measure(json_t **out, exn_job *job, const exn_profile *profile, const char *when) {
     const bool split = job->held_count > 0;
     exn_figures figures = {0};
     EXN_TRY(exn_figures_measure(&figures, job->tool, profile, job->data, split ? job->held : NULL, job->skip_bad));
-    if (!split && learnt(profile)) replace_by_folds(&figures, profile);
+    if (!split && profile == job->person.profile && learnt(profile)) replace_by_folds(&figures, profile);
+    if (!split && profile == job->old && learnt(profile)) forget_answers(&figures);
     json_t *object = json_object();
     exn_report_text(object, "held_out", split ? "split" : "folds");
     exn_figures_report(object, &figures, profile, false);

@@ -6,7 +6,7 @@ import subprocess
 import time
 import unittest
 
-from program import PROGRAM, SHARED, Case, idx_pair, person, picture, png, read_npy
+from program import PROGRAM, SHARED, Case, idx_pair, person, picture, png, read_npy, write_idx
 
 
 class Personalise(Case):
@@ -70,6 +70,21 @@ class Personalise(Case):
         self.assertTrue(cache.exists())
         self.works(*self.command(me, "--no-measure", "--resume"))
         self.assertFalse(cache.exists())
+
+    def test_less_than_before(self):
+        """A slip of a path does not replace what was learnt; what may disappoint is said."""
+        me = self.attach("--exits", "1")
+        self.works(*self.command(me, "--no-measure"))
+        old = me.read_bytes()
+        bare = self.folder / "bare-images-idx3-ubyte"
+        bare.write_bytes(self.unlabelled.read_bytes())
+        self.fails("personalise", me, bare, says="no photo with a label")
+        self.assertEqual(me.read_bytes(), old)
+        raw = self.labelled.read_bytes()
+        few = write_idx(self.folder, "few", [raw[16 + 784 * i:16 + 784 * (i + 1)] for i in range(20)], [3] * 20)
+        said = self.run_program("personalise", me, few, "--no-measure").stderr
+        for text in (b"20 labels replace the 80", b"show 1 of 10 classes: the others", b"3 are needed"):
+            self.assertIn(text, said)
 
     def test_failures_leave_the_profile(self):
         me = self.attach("--exits", "1")
