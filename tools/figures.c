@@ -126,7 +126,8 @@ void exn_figures_print(const exn_figures *f, const exn_profile *profile) {
     char a[16], b[16], c[16];
     printf("%zu samples\n", f->samples);
     printf("  %-28s %9s %9s %9s %9s %8s\n", "", "accuracy", "ms", "MACs", "cut, ms", "leave");
-    printf("  %-28s %9s %9.3f %9s\n", "untouched network", percent(a, f->full_accuracy), f->full_median_ms, "100.0 %");
+    printf("  %-28s %9s %9.3f %9s\n", "untouched network (mean)", percent(a, f->full_accuracy), f->full_mean_ms,
+           "100.0 %");
     for (size_t i = 0; i < f->exit_count; i++) {
         char name[64];
         snprintf(name, sizeof name, "exit %zu at %.16s%s", i, profile->exits[i].tap,
@@ -139,6 +140,6 @@ void exn_figures_print(const exn_figures *f, const exn_profile *profile) {
                percent(b, f->policy_macs_fraction), f->full_mean_ms / f->policy_mean_ms);
     for (size_t t = 0; t < EXN_POINTS; t++)
         if (f->points[t].known) print_target(f, profile, t);
-    printf("  untouched network: mean %.3f ms, %s among the classes present\n", f->full_mean_ms,
+    printf("  untouched network: median %.3f ms, %s among the classes present\n", f->full_median_ms,
            percent(c, f->full_accuracy_masked));
 }

@@ -48,6 +48,7 @@ static void replace_by_folds(exn_figures *figures, const exn_profile *profile) {
     figures->policy_accuracy = profile->accuracy;
     figures->policy_agreement = (double)NAN;
     figures->policy_mean_ms = ms;
+    figures->full_mean_ms = figures->full_median_ms; /* the exits' are medians, too */
     figures->policy_macs_fraction = macs;
     for (size_t t = 0; t < EXN_POINTS; t++) figures->points[t].known = false; /* they were run on what was learnt */
 }

@@ -23,8 +23,8 @@ def main():
     before, after = (json.load(open(path, encoding="utf-8")) for path in sys.argv[1:3])
     print(f"{after['samples']} test pictures of this person{'':5}{'before':>16}{'':14}{'after':>16}")
     row("", ["right", "ms", "leave"] * 2)
-    row("untouched network", [c for r in (before, after)
-                              for c in (percent(r["full"]["accuracy"]), f"{r['full']['median_ms']:.3f}", "")])
+    row("untouched network (mean ms)", [c for r in (before, after)
+                              for c in (percent(r["full"]["accuracy"]), f"{r['full']['mean_ms']:.3f}", "")])
     for one in after["exits"]:
         name = f"exit {one['index']}, after {100 * one['macs_fraction']:.0f} % of the work"
         row(name, exit_cells(before, one["index"]) + exit_cells(after, one["index"]))
