@@ -12,8 +12,9 @@ exn_status exn_person_open(exn_person *out, exn_tool *tool, const char *profile_
         model_path = named;
     }
     exn_person person = {0};
-    EXN_TRY(exn_model_open(&person.model, tool->ctx, model_path, NULL));
-    const exn_status status = exn_profile_open(&person.profile, person.model, profile_path, NULL);
+    exn_status status = exn_model_open(&person.model, tool->ctx, model_path, NULL);
+    if (status != EXN_OK) return exn_fail_in(tool->ctx, status, "the network of %s", profile_path);
+    status = exn_profile_open(&person.profile, person.model, profile_path, NULL);
     if (status != EXN_OK) {
         exn_person_close(&person);
         return status;

@@ -58,22 +58,28 @@ typedef struct spot {
     double cost, accuracy;
 } spot;
 
-/* All exits by one threshold, on samples with labels. */
+/* All exits by one threshold, carrying as the profile's point does, on samples with labels. */
 static spot leave_by(const exn_story *s, float threshold, float *score) {
     const exn_recalled *r = s->recalled;
+    const exn_profile *profile = s->profile;
+    exn_exit_rule rules[EXN_EXITS_MAX];
     bool attached[EXN_EXITS_MAX];
     size_t right = 0, labelled = 0;
     double cost = 0;
-    for (size_t e = 0; e < r->exits; e++) attached[e] = true;
+    for (size_t e = 0; e < r->exits; e++) {
+        attached[e] = true;
+        rules[e] =
+            (exn_exit_rule){.enabled = true, .temperature = profile->exits[e].rule.temperature, .threshold = threshold};
+    }
+    exn_rules_carry(rules, r->exits, profile->point[profile->target - 1].carry);
     for (size_t i = 0; i < r->samples; i++) {
         if (s->label[i] == EXN_UNLABELLED) continue;
         labelled++;
         for (size_t e = 0; e < r->exits; e++) {
-            const float *row = r->logits + (e * r->samples + i) * r->classes;
-            const float temperature = s->profile->exits[e].rule.temperature;
-            const size_t answer = exn_best_class(row, r->classes);
-            exn_probabilities(score, s->vector, row, 1, r->classes, temperature);
-            if (score[answer] < threshold && e + 1 < r->exits) continue;
+            size_t answer;
+            exn_exit_score(score, r->logits + (e * r->samples + i) * r->classes, r->classes, &rules[e]);
+            const float confidence = exn_confidence(&answer, &profile->model->kernels, score, r->classes, 1.0f);
+            if (confidence < rules[e].threshold && e + 1 < r->exits) continue;
             right += (int64_t)answer == s->label[i];
             cost += exn_costs_until(costs_of(s), attached, e);
             break;
@@ -224,7 +230,7 @@ void exn_story_reliability(exn_text *page, const exn_story *s) {
     exn_page_section(
         page, "Whether exits know what they know",
         "Right answers against confidence, per cent: a calibrated exit lies on the dashed diagonal. Orange: as "
-        "trained; blue: at its temperature, which the rules use.");
+        "trained; blue: at its temperature. The rules add what earlier exits said.");
     exn_text_put(page, "<div class=\"row\">\n");
     for (size_t e = 0; e < s->recalled->exits; e++) {
         char label[48];
@@ -321,8 +327,10 @@ void exn_story_memory(exn_text *page, const exn_story *s) {
 
 void exn_story_decisions(exn_text *page, const exn_story *s) {
     const exn_figures *f = s->figures;
-    exn_page_section(page, "What was decided, and why",
-                     "Decided from samples held out while personalising; none of the photos of this page took part.");
+    exn_page_section(
+        page, "What was decided, and why",
+        "Decided from samples held out while personalising. The photos of this page should be others: accuracy on "
+        "photos that were learnt from says little.");
     exn_text_put(page,
                  "<div class=\"scroll\"><table><tr><th>exit</th><th>work</th><th>right here</th><th>threshold</th>"
                  "<th>temperature</th><th style=\"text-align:left\">decision</th></tr>\n");
