@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 #include "train/cache.h"
 
-typedef enum place { OPEN, WRITE, SYNC, CLOSE, RENAME, TRUNCATE, READ, PLACES } place;
+typedef enum place { OPEN, WRITE, SYNC, CLOSE, RENAME, TRUNCATE, READ, STAT, MAP, PLACES } place;
 
 /* The call that fails is number `at` (1 is the first) of all that are counted; 0: none. */
 static struct {
@@ -45,6 +47,8 @@ int __real_fsync(int file);
 int __real_close(int file);
 int __real_renameat(int from_folder, const char *from, int to_folder, const char *to);
 int __real_ftruncate64(int file, off_t size);
+int __real_fstat64(int file, struct stat *info);
+void *__real_mmap64(void *at, size_t count, int access, int flags, int file, off_t from);
 int __wrap_open64(const char *path, int flags, mode_t mode);
 int __wrap_openat64(int folder, const char *path, int flags, mode_t mode);
 ssize_t __wrap_write(int file, const void *bytes, size_t count);
@@ -54,6 +58,8 @@ int __wrap_fsync(int file);
 int __wrap_close(int file);
 int __wrap_renameat(int from_folder, const char *from, int to_folder, const char *to);
 int __wrap_ftruncate64(int file, off_t size);
+int __wrap_fstat64(int file, struct stat *info);
+void *__wrap_mmap64(void *at, size_t count, int access, int flags, int file, off_t from);
 
 int __wrap_open64(const char *path, int flags, mode_t mode) {
     return fails(OPEN) ? -1 : __real_open64(path, flags, mode);
@@ -87,6 +93,13 @@ int __wrap_renameat(int from_folder, const char *from, int to_folder, const char
 }
 int __wrap_ftruncate64(int file, off_t size) {
     return fails(TRUNCATE) ? -1 : __real_ftruncate64(file, size);
+}
+
+int __wrap_fstat64(int file, struct stat *info) {
+    return fails(STAT) ? -1 : __real_fstat64(file, info);
+}
+void *__wrap_mmap64(void *at, size_t count, int access, int flags, int file, off_t from) {
+    return fails(MAP) ? MAP_FAILED : __real_mmap64(at, count, access, flags, file, from);
 }
 
 static exn_context *ctx;
@@ -234,6 +247,59 @@ START_TEST(a_disk_that_takes_nothing) {
 }
 END_TEST
 
+/* Calls `body` with each of its system calls failing in turn for each reason; returns how many there are. */
+static size_t every_call(exn_status body(void)) {
+    static const int reasons[] = {EIO, EACCES, ENOSPC};
+    size_t at = 0;
+    for (size_t r = 0; r < sizeof reasons / sizeof reasons[0]; r++) {
+        fault.failed = true;
+        for (at = 1; fault.failed; at++) {
+            const size_t live = counter.live, files = open_files(), entries = entries_in(folder);
+            fault.calls = 0;
+            fault.failed = false;
+            fault.error = reasons[r];
+            fault.at = at;
+            const exn_status status = body();
+            fault.at = 0;
+            ck_assert_uint_eq(counter.live, live);
+            ck_assert_uint_eq(open_files(), files);
+            ck_assert_uint_eq(entries_in(folder), entries);
+            if (!fault.failed || fault.where == CLOSE) continue;
+            ck_assert_msg(status == EXN_E_IO && strstr(exn_context_error(ctx), strerror(reasons[r])) != NULL,
+                          "call %zu (%d): %s: %s", at, (int)fault.where, exn_status_name(status),
+                          exn_context_error(ctx));
+        }
+    }
+    return at - 2;
+}
+
+static exn_status load_all(void) {
+    exn_model *again;
+    exn_profile *profile;
+    EXN_TRY(small_model(&again, ctx));
+    const exn_status status = exn_profile_open(&profile, again, path, NULL);
+    if (status == EXN_OK) exn_profile_destroy(profile);
+    exn_model_destroy(again);
+    return status;
+}
+
+START_TEST(a_load_says_what_failed) {
+    unit_assert_ok(ctx, exn_profile_save(first, path));
+    ck_assert_uint_ge(every_call(load_all), 8); /* open, stat, map, close: of the network, of the profile */
+}
+END_TEST
+
+static exn_status export_once(void) {
+    const exn_export_options options = {.struct_size = sizeof options, .form = EXN_EXPORT_CUT};
+    return exn_profile_export(first, path, &options);
+}
+
+START_TEST(an_export_says_what_failed) {
+    unit_assert_ok(ctx, export_once());
+    ck_assert_uint_gt(every_call(export_once), 5);
+}
+END_TEST
+
 /* ---- the feature cache ---- */
 
 enum { RECORDS = 3, FLOATS = 5 };
@@ -326,5 +392,6 @@ int main(void) {
     return unit_run_with("faults", set_up, tear_down,
                          (const TTest *const[]){a_save_is_whole_or_not_at_all, short_writes_are_continued,
                                                 interrupted_writes_are_repeated, a_disk_that_takes_nothing,
+                                                a_load_says_what_failed, an_export_says_what_failed,
                                                 a_cache_keeps_what_it_had, a_failing_cache_fails_the_lesson, NULL});
 }
