@@ -89,7 +89,7 @@ static void check_product(exn_rng *rng, const exn_gemm *shape, bool with_scale, 
 
 START_TEST(packed_products) {
     exn_rng rng = exn_rng_seed(11, 0);
-    for (size_t round = 0; round < 120; round++) {
+    for (size_t round = 0; round < drivers_rounds(120); round++) {
         const exn_gemm shape = {
             .m = DRIVERS_PICK(&rng, 1, 2, 3, 5, 7, 13, 49, 64, 100, 257),
             .n = DRIVERS_PICK(&rng, 1, 3, 8, 17, 24, 33, 130),
@@ -105,7 +105,7 @@ END_TEST
 
 START_TEST(plain_products) {
     exn_rng rng = exn_rng_seed(12, 0);
-    for (size_t round = 0; round < 120; round++) {
+    for (size_t round = 0; round < drivers_rounds(120); round++) {
         const exn_gemm shape = {.m = DRIVERS_PICK(&rng, 1, 4, 10, 33, 65),
                                 .n = DRIVERS_PICK(&rng, 1, 7, 16, 31, 65, 129),
                                 .k = DRIVERS_PICK(&rng, 1, 5, 16, 100),
