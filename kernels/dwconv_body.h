@@ -72,6 +72,12 @@ static inline __attribute__((always_inline)) void EXN_DWCONV_PART(row)(const exn
     for (; p < work->pixels; p++) EXN_DWCONV_PART(block)(work, r, p, false, channel, count, whole, w);
 }
 
+/* The rare case, once, whoever calls it. */
+static __attribute__((noinline)) void EXN_DWCONV_PART(row_part)(const exn_dwconv_rows *work, size_t r, size_t channel,
+                                                                size_t count, const float *w) {
+    EXN_DWCONV_PART(row)(work, r, channel, count, false, w);
+}
+
 static void EXN_DWCONV_NAME(const exn_dwconv_rows *work) {
     const size_t lanes = exn_vec_lanes() < EXN_DWCONV_PANEL ? exn_vec_lanes() : EXN_DWCONV_PANEL;
     const size_t panel_floats = (1 + work->kh * work->kw) * EXN_DWCONV_PANEL;
@@ -82,7 +88,7 @@ static void EXN_DWCONV_NAME(const exn_dwconv_rows *work) {
             if (left >= lanes && lanes == exn_vec_lanes())
                 EXN_DWCONV_PART(row)(work, r, channel, lanes, true, w);
             else
-                EXN_DWCONV_PART(row)(work, r, channel, left < lanes ? left : lanes, false, w);
+                EXN_DWCONV_PART(row_part)(work, r, channel, left < lanes ? left : lanes, w);
         }
     }
 }

@@ -118,12 +118,12 @@ EXN_INLINE void exn_tile_chains(exn_tile acc, size_t k, size_t segments, const f
 }
 
 /* The whole micro-kernel for m rows of v vectors, n > (v - 1) * EXN_VEC_LANES; m, v and whole are constants. A single row
- * asks for nothing: it reads B but once, as fast as memory gives it. */
+ * asks for nothing: it reads B but once, as fast as memory gives it; nor do short tiles and partial columns, which are few. */
 EXN_INLINE void exn_tile_run(EXN_TILE_PARAMETERS, const size_t m, const size_t v, const bool whole) {
     const exn_tile_edge edge = {whole, exn_vec_cut_below(n - (v - 1) * EXN_VEC_LANES)};
     exn_tile acc;
     exn_tile_start(acc, c, c_row, e, m, v, edge);
-    if (m > 1 && e->ask)
+    if ((m * v >= 12 || m == 8) && whole && e->ask)
         exn_tile_chains(acc, k, segments, a, a_row, a_col, a_segment, b, b_row, e->ask, true, m, v, edge);
     else
         exn_tile_chains(acc, k, segments, a, a_row, a_col, a_segment, b, b_row, NULL, false, m, v, edge);

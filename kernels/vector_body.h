@@ -161,7 +161,9 @@ static inline void EXN_OF_SET(fill16)(float *partial, float value) {
     for (size_t l = 0; l < EXN_REDUCE_LANES; l++) partial[l] = value;
 }
 
-static float EXN_OF_SET(reduce)(exn_reduction op, size_t n, const float *x) {
+/* op is a constant at every call. */
+static inline __attribute__((always_inline)) float EXN_OF_SET(reduce_by)(const exn_reduction op, size_t n,
+                                                                         const float *x) {
     const float nothing = op == EXN_REDUCE_SUM ? 0.0f : -INFINITY;
     float partial[EXN_REDUCE_LANES], tail[EXN_REDUCE_LANES];
     EXN_OF_SET(fill16)(partial, nothing);
@@ -173,6 +175,11 @@ static float EXN_OF_SET(reduce)(exn_reduction op, size_t n, const float *x) {
         EXN_OF_SET(gather16)(op, partial, tail);
     }
     return EXN_OF_SET(tree)(op, partial);
+}
+
+static float EXN_OF_SET(reduce)(exn_reduction op, size_t n, const float *x) {
+    return op == EXN_REDUCE_SUM ? EXN_OF_SET(reduce_by)(EXN_REDUCE_SUM, n, x)
+                                : EXN_OF_SET(reduce_by)(EXN_REDUCE_MAX, n, x);
 }
 
 /* partial[l] = fma(x[l], y[l], partial[l]) for the 16 lanes. */
@@ -202,7 +209,7 @@ static float EXN_OF_SET(dot)(size_t n, const float *x, const float *y) {
 static float EXN_OF_SET(sum_exp)(size_t n, const float *x, float shift, float *y) {
     const exn_vec by = exn_vec_set1(shift);
     EXN_MAP(n, x, y, exn_vec_exp(exn_vec_sub(v, by)));
-    return EXN_OF_SET(reduce)(EXN_REDUCE_SUM, n, y);
+    return EXN_OF_SET(reduce_by)(EXN_REDUCE_SUM, n, y);
 }
 
 /* Columns of one vector: `count` of them. */

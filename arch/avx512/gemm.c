@@ -66,36 +66,7 @@ EXN_INLINE void run_pair(EXN_TILE_PARAMETERS, const size_t m) {
     }
 }
 
-#define PAIR_ROWS(m)                                                                                                   \
-    case m:                                                                                                            \
-        run_pair(EXN_TILE_ARGUMENTS, m);                                                                               \
-        break;
-
-EXN_INLINE void run_24(size_t m, EXN_TILE_PARAMETERS) {
-    switch (m) {
-        PAIR_ROWS(1)
-        PAIR_ROWS(2)
-        PAIR_ROWS(3)
-        PAIR_ROWS(4)
-        PAIR_ROWS(5)
-        PAIR_ROWS(6)
-        PAIR_ROWS(7)
-    }
-}
-
-EXN_INLINE void run_16(size_t m, EXN_TILE_PARAMETERS) {
-    switch (m) {
-        EXN_TILE_ROWS(1, 1, true)
-        EXN_TILE_ROWS(2, 1, true)
-        EXN_TILE_ROWS(3, 1, true)
-        EXN_TILE_ROWS(4, 1, true)
-        EXN_TILE_ROWS(5, 1, true)
-        EXN_TILE_ROWS(6, 1, true)
-        EXN_TILE_ROWS(7, 1, true)
-        EXN_TILE_ROWS(8, 1, true)
-    }
-}
-
+/* The last rows of a matrix, though their columns may be whole, take the way of partial columns: a mask costs nothing. */
 EXN_INLINE void run_to_16(size_t m, EXN_TILE_PARAMETERS) {
     switch (m) {
         EXN_TILE_ROWS(1, 1, false)
@@ -106,18 +77,6 @@ EXN_INLINE void run_to_16(size_t m, EXN_TILE_PARAMETERS) {
         EXN_TILE_ROWS(6, 1, false)
         EXN_TILE_ROWS(7, 1, false)
         EXN_TILE_ROWS(8, 1, false)
-    }
-}
-
-EXN_INLINE void run_32(size_t m, EXN_TILE_PARAMETERS) {
-    switch (m) {
-        EXN_TILE_ROWS(1, 2, true)
-        EXN_TILE_ROWS(2, 2, true)
-        EXN_TILE_ROWS(3, 2, true)
-        EXN_TILE_ROWS(4, 2, true)
-        EXN_TILE_ROWS(5, 2, true)
-        EXN_TILE_ROWS(6, 2, true)
-        EXN_TILE_ROWS(7, 2, true)
     }
 }
 
@@ -134,15 +93,15 @@ EXN_INLINE void run_above_16(size_t m, EXN_TILE_PARAMETERS) {
 }
 
 void exn_f32_gemm_8x16_avx512(size_t m, EXN_TILE_PARAMETERS) {
-    if (n == LANES)
-        run_16(m, EXN_TILE_ARGUMENTS);
+    if (n == LANES && m == 8)
+        exn_tile_run(EXN_TILE_ARGUMENTS, 8, 1, true);
     else if (n > 0)
         run_to_16(m, EXN_TILE_ARGUMENTS);
 }
 
 void exn_f32_gemm_7x32_avx512(size_t m, EXN_TILE_PARAMETERS) {
-    if (n == 2 * LANES)
-        run_32(m, EXN_TILE_ARGUMENTS);
+    if (n == 2 * LANES && m == 7)
+        exn_tile_run(EXN_TILE_ARGUMENTS, 7, 2, true);
     else if (n > LANES)
         run_above_16(m, EXN_TILE_ARGUMENTS);
     else
@@ -150,28 +109,27 @@ void exn_f32_gemm_7x32_avx512(size_t m, EXN_TILE_PARAMETERS) {
 }
 
 void exn_f32_gemm_7x24_avx512(size_t m, EXN_TILE_PARAMETERS) {
-    if (n == LANES + LANES / 2)
-        run_24(m, EXN_TILE_ARGUMENTS);
+    if (n == LANES + LANES / 2 && m == 7)
+        run_pair(EXN_TILE_ARGUMENTS, 7);
     else
         exn_f32_gemm_7x32_avx512(m, EXN_TILE_ARGUMENTS);
 }
 
-/* A single row of `vectors` vectors. */
-#define ROW_OF(vectors)                                                                                                \
-    case vectors:                                                                                                      \
-        exn_tile_run(EXN_TILE_ARGUMENTS, 1, vectors, false);                                                           \
-        break;
+/* Fewer columns than a whole row go 32 at a time. */
+static void run_part_of_row(EXN_TILE_PARAMETERS) {
+    exn_epilogue at = *e;
+    for (size_t j = 0; j < n; j += 2 * LANES) {
+        exn_f32_gemm_7x32_avx512(1, n - j < 2 * LANES ? n - j : 2 * LANES, k, segments, a, a_row, a_col, a_segment,
+                                 b + j, b_row, c + j, c_row, &at);
+        if (at.bias) at.bias += 2 * LANES;
+        if (at.residual) at.residual += 2 * LANES;
+    }
+}
 
 void exn_f32_gemm_1x128_avx512(size_t m, EXN_TILE_PARAMETERS) {
     if (m == 0) return;
-    switch ((n + LANES - 1) / LANES) {
-        ROW_OF(1)
-        ROW_OF(2)
-        ROW_OF(3)
-        ROW_OF(4)
-        ROW_OF(5)
-        ROW_OF(6)
-        ROW_OF(7)
-        ROW_OF(8)
-    }
+    if (n == 8 * LANES)
+        exn_tile_run(EXN_TILE_ARGUMENTS, 1, 8, true);
+    else
+        run_part_of_row(EXN_TILE_ARGUMENTS);
 }

@@ -111,8 +111,8 @@ def sabotaged(entry, users, commands, link, copy, scratch):
 
 
 def relevant(output, entry):
-    """Portable drivers are in the library, each set's kernels in an object folder of its own."""
-    return f"libexeunt_{entry['set']}." in output or output.startswith("libexeunt.a.p/kernels_")
+    """Portable drivers are in the library's parts, each set's kernels in an object folder of its own."""
+    return f"libexeunt_{entry['set']}." in output or output.startswith(("libexeunt_kernels.a.p/", "libexeunt_loops.a.p/kernels_"))
 
 
 def main():
