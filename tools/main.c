@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "tools/manual.h"
+#include "tools/meter.h"
 #include "tools/tool.h"
 
-static const exn_command *const commands[] = {
-    &exn_command_cpu, &exn_command_plan,     &exn_command_attach, &exn_command_personalise, &exn_command_evaluate,
-    &exn_command_run, &exn_command_classify, &exn_command_report, &exn_command_export,      &exn_command_bench};
+static const exn_command *const commands[] = {&exn_command_cpu,         &exn_command_plan,     &exn_command_attach,
+                                              &exn_command_personalise, &exn_command_evaluate, &exn_command_run,
+                                              &exn_command_classify,    &exn_command_report,   &exn_command_export,
+                                              &exn_command_profile,     &exn_command_bench};
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 exn_status exn_tool_usage(exn_tool *tool, const char *format, ...) {
@@ -28,12 +30,14 @@ static void print_line(const char *prefix, const char *message) {
     snprintf(line, sizeof line, "exeunt: %s%s", prefix, message);
     for (char *c = line; *c != '\0'; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
-    fprintf(stderr, "%s\n", line);
+    const bool colours = exn_terminal_colours();
+    fprintf(stderr, "%s%s%s\n", colours ? prefix[0] != '\0' ? "\x1b[33m" : "\x1b[31m" : "", line,
+            colours ? "\x1b[0m" : ""); /* yellow, red */
 }
 
 static void print_warning(void *user, exn_log_level level, const char *message) {
-    (void)user;
-    if (level == EXN_LOG_WARNING) print_line("warning: ", message);
+    const exn_tool *tool = user;
+    if (level == EXN_LOG_WARNING && !tool->quiet) print_line("warning: ", message);
 }
 
 static void print_program_help(void) {
@@ -71,13 +75,18 @@ static int finish_output(int status) {
 }
 
 static int run_command(const exn_command *command, exn_args *args) {
-    exn_tool tool = {.args = args, .json = exn_args_text(args, "json") != NULL, .threads = 1};
+    exn_tool tool = {.args = args,
+                     .json = exn_args_text(args, "json") != NULL,
+                     .quiet = exn_args_text(args, "quiet") != NULL,
+                     .threads = 1};
     if (!exn_args_count(&tool.threads, args, "threads", 1, 256)) {
         print_line("", args->message);
         return EXN_EXIT_USAGE;
     }
+    if (tool.quiet) exn_meter_silence();
     const exn_context_options options = {.struct_size = sizeof options,
                                          .log = print_warning,
+                                         .log_user = &tool,
                                          .cpu = exn_args_text(args, "isa"),
                                          .threads = tool.threads};
     exn_status status = exn_context_create(&tool.ctx, &options);

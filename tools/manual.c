@@ -58,7 +58,8 @@ void exn_manual_print(const exn_command *const commands[], size_t count) {
     printf(".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nfailed: one line on standard error says what and "
            "where\n.TP\n2\nwrong usage\n"
            ".TP\n3\npaused by SIGINT or SIGTERM\n"
-           ".SH ENVIRONMENT\n.TP\nEXN_CPU\nbest kernel set allowed, as with \\-\\-isa\n");
+           ".SH ENVIRONMENT\n.TP\nEXN_CPU\nbest kernel set allowed, as with \\-\\-isa\n"
+           ".TP\nNO_COLOR\nset: no colours on a terminal\n");
 }
 
 /* ---- completion ---- */

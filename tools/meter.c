@@ -9,10 +9,25 @@
 
 #include "core/context.h"
 
-exn_meter exn_meter_begin(const char *what, const char *unit) {
+static bool silent;
+
+void exn_meter_silence(void) {
+    silent = true;
+}
+
+static bool is_terminal(void) {
     const char *terminal = getenv("TERM");
-    const bool dumb = terminal == NULL || strcmp(terminal, "dumb") == 0;
-    return (exn_meter){.visible = isatty(STDERR_FILENO) && !dumb, .what = what, .unit = unit, .begin = exn_now()};
+    return isatty(STDERR_FILENO) && terminal != NULL && strcmp(terminal, "dumb") != 0;
+}
+
+/* https://no-color.org: set, and not empty. */
+bool exn_terminal_colours(void) {
+    const char *no = getenv("NO_COLOR");
+    return is_terminal() && (no == NULL || no[0] == '\0');
+}
+
+exn_meter exn_meter_begin(const char *what, const char *unit) {
+    return (exn_meter){.visible = is_terminal() && !silent, .what = what, .unit = unit, .begin = exn_now()};
 }
 
 void exn_meter_show(exn_meter *meter, size_t done, size_t total) {

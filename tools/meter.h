@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Progress on a terminal: share, rate and time left in one line that is rewritten; nothing when standard error is not a
- * terminal. Uses no colours, so NO_COLOR holds by itself. */
+ * What goes to a person's terminal beside results: progress (share, rate and time left in one line that is rewritten) and colour.
+ * Neither is there when standard error is no terminal; NO_COLOR ends colour, --quiet progress. */
 #ifndef EXN_TOOLS_METER_H
 #define EXN_TOOLS_METER_H
 
@@ -13,6 +13,11 @@ typedef struct exn_meter {
     double begin, shown; /* seconds */
     size_t width;        /* of the line on the screen */
 } exn_meter;
+
+/* From now on no meter shows anything. */
+void exn_meter_silence(void);
+/* Whether standard error takes colours. */
+bool exn_terminal_colours(void);
 
 /* what: "extracting"; unit: "photos". Both must outlive the meter. */
 exn_meter exn_meter_begin(const char *what, const char *unit);

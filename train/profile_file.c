@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Profiles as files: one safetensors file a person, replaced whole or not at all. */
+#include "train/head_file.h"
 #include "train/state.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#define NAME_BYTES 64u
-
-/* The tensors of an exit's head, or of what it was before any person. */
-static void tensor_name(char name[NAME_BYTES], const exn_exit *exit, const exn_head *head, size_t index,
-                        exn_head_tensor which) {
-    snprintf(name, NAME_BYTES, "%s.%zu.%s", head == &exit->general ? "general" : "exits", index,
-             exn_head_tensor_name(which));
-}
 
 /* ---- the network's path, relative to the profile's folder ---- */
 
@@ -74,22 +65,12 @@ static exn_status find_model_path(char **out, const exn_profile *profile, const 
 
 /* ---- saving ---- */
 
-static exn_status list_head(exn_tensor_list *list, const exn_profile *profile, size_t index, const exn_head *head) {
-    for (int which = 0; which < EXN_HEAD_TENSORS; which++) {
-        exn_shape shape;
-        char name[NAME_BYTES];
-        if (!exn_head_tensor_shape(&shape, head, (exn_head_tensor)which)) continue;
-        tensor_name(name, &profile->exits[index], head, index, (exn_head_tensor)which);
-        EXN_TRY(exn_tensor_list_add(list, profile->ctx, name, EXN_F32, &shape, head->tensor[which]));
-    }
-    return EXN_OK;
-}
-
 static exn_status list_heads(exn_tensor_list *list, const exn_profile *profile) {
     for (size_t e = 0; e < profile->exit_count; e++) {
         const exn_exit *exit = &profile->exits[e];
-        EXN_TRY(list_head(list, profile, e, &exit->head));
-        if (exit->general.kind != EXN_HEAD_AUTO) EXN_TRY(list_head(list, profile, e, &exit->general));
+        EXN_TRY(exn_head_file_list(list, profile->ctx, &exit->head, EXN_HEAD_OWN, e));
+        if (exit->general.kind != EXN_HEAD_AUTO)
+            EXN_TRY(exn_head_file_list(list, profile->ctx, &exit->general, EXN_HEAD_GENERAL, e));
     }
     return EXN_OK;
 }
@@ -139,27 +120,13 @@ exn_status exn_profile_save(const exn_profile *profile, const char *path) {
 
 /* ---- opening ---- */
 
-static exn_status load_tensor(exn_profile *profile, const exn_tensor_list *list, size_t exit, const exn_head *head,
-                              exn_head_tensor which) {
-    exn_shape shape;
-    char name[NAME_BYTES];
-    const size_t count = exn_head_tensor_shape(&shape, head, which);
-    if (!count) return EXN_OK;
-    tensor_name(name, &profile->exits[exit], head, exit, which);
-    const exn_named_tensor *tensor = exn_tensor_list_find(list, name);
-    if (!tensor || tensor->dtype != EXN_F32 || !exn_shape_equal(&tensor->shape, &shape))
-        return exn_fail(profile->ctx, EXN_E_FORMAT, "tensor %s is missing or has another shape", name);
-    float *values = head->tensor[which];
-    memcpy(values, tensor->data, count * sizeof *values);
-    for (size_t i = 0; i < count; i++)
-        if (!isfinite(values[i]) || (which == EXN_HEAD_BN_VAR && values[i] < 0))
-            return exn_fail(profile->ctx, EXN_E_FORMAT, "tensor %s: element %zu is not a sane number", name, i);
-    return EXN_OK;
-}
-
-static exn_status load_head(exn_profile *profile, const exn_tensor_list *list, size_t exit, const exn_head *head) {
-    for (int which = 0; which < EXN_HEAD_TENSORS; which++)
-        EXN_TRY(load_tensor(profile, list, exit, head, (exn_head_tensor)which));
+static exn_status load_head(exn_profile *profile, const exn_tensor_list *list, size_t exit, const exn_head *head,
+                            const char *role) {
+    for (int which = 0; which < EXN_HEAD_TENSORS; which++) {
+        exn_shape shape;
+        if (exn_head_tensor_shape(&shape, head, (exn_head_tensor)which))
+            EXN_TRY(exn_head_file_load(head, profile->ctx, list, role, exit, (exn_head_tensor)which));
+    }
     return EXN_OK;
 }
 
@@ -167,8 +134,8 @@ static exn_status read_profile(exn_profile *profile, const exn_tensor_list *list
     EXN_TRY(exn_state_read(profile, list));
     for (size_t e = 0; e < profile->exit_count; e++) {
         const exn_exit *exit = &profile->exits[e];
-        EXN_TRY(load_head(profile, list, e, &exit->head));
-        if (exit->general.kind != EXN_HEAD_AUTO) EXN_TRY(load_head(profile, list, e, &exit->general));
+        EXN_TRY(load_head(profile, list, e, &exit->head, EXN_HEAD_OWN));
+        if (exit->general.kind != EXN_HEAD_AUTO) EXN_TRY(load_head(profile, list, e, &exit->general, EXN_HEAD_GENERAL));
     }
     return EXN_OK;
 }

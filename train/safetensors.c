@@ -8,6 +8,7 @@
 
 #define HEADER_MAX ((size_t)16 << 20)
 #define LENGTH_BYTES 8u
+#define NOTES "__metadata__"
 
 exn_status exn_tensor_list_add(exn_tensor_list *list, exn_context *ctx, const char *name, exn_dtype dtype,
                                const exn_shape *shape, const void *data) {
@@ -129,7 +130,9 @@ static exn_status check_cover(exn_tensor_list *list, exn_context *ctx, const uin
                                      : exn_fail(ctx, EXN_E_FORMAT, "bytes after the last tensor: truncated header?");
 }
 
-exn_status exn_safetensors_read(exn_tensor_list *out, exn_context *ctx, const uint8_t *bytes, size_t count) {
+/* The header as JSON, to be released; its bytes end where the data begin. */
+static exn_status read_header(json_t **out, size_t *header_bytes, exn_context *ctx, const uint8_t *bytes,
+                              size_t count) {
     uint64_t length = 0;
     for (size_t i = 0; i < LENGTH_BYTES && count >= LENGTH_BYTES; i++) length |= (uint64_t)bytes[i] << (8 * i);
     if (count < LENGTH_BYTES || length > HEADER_MAX || length > count - LENGTH_BYTES)
@@ -140,22 +143,37 @@ exn_status exn_safetensors_read(exn_tensor_list *out, exn_context *ctx, const ui
         json_decref(header);
         return exn_fail(ctx, EXN_E_FORMAT, "header of the safetensors file: %.100s", error.text);
     }
-    const uint8_t *data = bytes + LENGTH_BYTES + length;
-    const size_t data_bytes = count - LENGTH_BYTES - (size_t)length;
+    *out = header;
+    *header_bytes = LENGTH_BYTES + (size_t)length;
+    return EXN_OK;
+}
+
+exn_status exn_safetensors_read(exn_tensor_list *out, exn_context *ctx, const uint8_t *bytes, size_t count) {
+    json_t *header, *entry;
+    const char *name;
+    size_t begin;
+    EXN_TRY(read_header(&header, &begin, ctx, bytes, count));
     exn_tensor_list list = {0};
     exn_status status = EXN_OK;
-    const char *name;
-    json_t *entry;
     json_object_foreach(header, name, entry) {
-        if (status == EXN_OK && strcmp(name, "__metadata__") != 0)
-            status = read_entry(&list, ctx, name, entry, data, data_bytes);
+        if (status == EXN_OK && strcmp(name, NOTES) != 0)
+            status = read_entry(&list, ctx, name, entry, bytes + begin, count - begin);
     }
+    if (status == EXN_OK) status = check_cover(&list, ctx, bytes + begin, count - begin);
     json_decref(header);
-    if (status == EXN_OK) status = check_cover(&list, ctx, data, data_bytes);
     if (status != EXN_OK) {
         exn_tensor_list_free(&list, ctx);
         return status;
     }
     *out = list;
+    return EXN_OK;
+}
+
+exn_status exn_safetensors_notes(json_t **out, exn_context *ctx, const uint8_t *bytes, size_t count) {
+    json_t *header;
+    size_t begin;
+    EXN_TRY(read_header(&header, &begin, ctx, bytes, count));
+    *out = json_incref(json_object_get(header, NOTES));
+    json_decref(header);
     return EXN_OK;
 }

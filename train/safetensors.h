@@ -10,6 +10,8 @@
 #include "core/file.h"
 #include "core/tensor.h"
 
+#include <jansson.h>
+
 typedef struct exn_named_tensor {
     char *name;
     exn_dtype dtype; /* EXN_F32 or EXN_U8 */
@@ -34,5 +36,7 @@ void exn_tensor_list_free(exn_tensor_list *list, exn_context *ctx);
 exn_status exn_safetensors_write(exn_writer *writer, exn_context *ctx, const exn_tensor_list *list);
 /* The list borrows `bytes`. EXN_E_FORMAT for anything unexpected. */
 exn_status exn_safetensors_read(exn_tensor_list *out, exn_context *ctx, const uint8_t *bytes, size_t count);
+/* The file's own metadata, to be released: strings by name, if its writer kept to the format; NULL if it has none. */
+exn_status exn_safetensors_notes(json_t **out, exn_context *ctx, const uint8_t *bytes, size_t count);
 
 #endif

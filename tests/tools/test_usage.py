@@ -7,7 +7,7 @@ import unittest
 
 from program import NETWORK, ROOT, Case, idx_pair, npy, png, read_npy
 
-COMMANDS = "cpu plan attach personalise evaluate run classify report export bench".split()
+COMMANDS = "cpu plan attach personalise evaluate run classify report export profile bench".split()
 
 
 class Usage(Case):
@@ -18,6 +18,7 @@ class Usage(Case):
             help_text = self.works(command, "--help")
             self.assertIn("Example: exeunt " + command, help_text)
             self.assertIn("--json", help_text)
+            self.assertIn("--quiet", help_text)
         self.assertRegex(self.works("--version"), r"\Aexeunt \d+\.\d+\.\d+\n\Z")
 
     def test_manual(self):

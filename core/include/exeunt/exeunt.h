@@ -195,6 +195,14 @@ EXN_API exn_status exn_profile_model_path(char *out, size_t out_bytes, exn_conte
 EXN_API exn_status exn_profile_add_classes(exn_profile *profile, const char *const *names, size_t count);
 /* Replaces the file atomically; a second writer gets EXN_E_BUSY. */
 EXN_API exn_status exn_profile_save(const exn_profile *profile, const char *path);
+/* Heads that something else trained, from a safetensors file whose tensors are named as a profile's own: "exits.0.fc.weight" and so on
+ * for the head in use, "general.0.fc.weight" for the one that personalising starts from. A head comes whole; "norm.mean" and
+ * "norm.inv_std" may be absent. The file's metadata may say more, as text: "exits.0.tap" (which must be the profile's), "exits.0.kind"
+ * (another head_kind than the profile's), "exits.0.temperature" (default 1), "exits.0.threshold"; tap, kind and temperature for
+ * "general.0", too. Shapes, numbers and taps are checked, and a failure changes nothing. Heads equal to the profile's do not count, so
+ * that a whole profile may come back with one head changed. An imported head in use has no evidence: what was decided is dropped, early
+ * exits are not used until the profile is personalised, but for those whose threshold the file states. options: reserved, NULL. */
+EXN_API exn_status exn_profile_import(exn_profile *profile, const char *path, const void *options);
 EXN_API void exn_profile_destroy(exn_profile *profile);
 EXN_API size_t exn_profile_exit_count(const exn_profile *profile); /* with the last */
 EXN_API exn_status exn_profile_get_exit(exn_exit_info *out, const exn_profile *profile, size_t exit);
