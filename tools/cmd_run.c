@@ -12,8 +12,8 @@ typedef struct running {
     exn_npy *input;
     exn_person person; /* profile NULL: the model alone */
     exn_engine engine;
-    size_t batch, samples, classes;
-    exn_shape result; /* of one batch */
+    size_t batch, samples, classes; /* classes: floats a sample of the result */
+    exn_shape result;               /* of one batch */
 } running;
 
 static exn_status open_input(running *r, const char *path) {
@@ -25,11 +25,21 @@ static exn_status open_input(running *r, const char *path) {
     return EXN_OK;
 }
 
+/* The value to write: --value, else what the network ends with. */
+static exn_status find_value(exn_value_id *out, const running *r, const exn_graph *graph) {
+    const char *name = exn_args_text(r->tool->args, "value");
+    *out = name != NULL ? exn_graph_find(graph, name) : graph->output;
+    if (*out != EXN_VALUE_NONE && graph->values[*out].data == NULL && *out != graph->input) return EXN_OK;
+    return exn_fail(r->tool->ctx, EXN_E_INVALID, "%s: computes no value '%s' after folding (exeunt plan lists them)",
+                    r->person.model->path, name);
+}
+
 /* The engine for one batch size: the model, or one exit of the profile. */
 static exn_status open_engine(running *r, size_t exit) {
     exn_engine engine = {.ctx = r->tool->ctx};
     const exn_model *model = r->person.model;
     exn_status status;
+    exn_value_id value = EXN_VALUE_NONE;
     if (r->person.profile != NULL) {
         status = exn_network_build_single(&engine.network, r->person.profile, r->batch, exit);
         if (status != EXN_OK) return status;
@@ -37,21 +47,25 @@ static exn_status open_engine(running *r, size_t exit) {
             exn_engine_plan(&engine.plan, r->tool, engine.network.graph, &model->kernels, engine.network.logits, 1);
     } else {
         status = exn_model_bind(&engine.network.graph, model, r->batch, 0, 0);
-        if (status != EXN_OK) return status;
-        status = exn_engine_plan(&engine.plan, r->tool, engine.network.graph, &model->kernels,
-                                 &engine.network.graph->output, 1);
+        if (status == EXN_OK) status = find_value(&value, r, engine.network.graph);
+        if (status == EXN_OK)
+            status = exn_engine_plan(&engine.plan, r->tool, engine.network.graph, &model->kernels, &value, 1);
     }
     if (status == EXN_OK) status = exn_exec_create(&engine.exec, r->tool->ctx, engine.plan);
-    const exn_graph *graph = engine.network.graph;
-    r->result = graph->values[engine.network.logits ? engine.network.logits[0] : graph->output].shape;
     r->engine = engine;
-    return status;
+    if (status != EXN_OK) return status;
+    if (value == EXN_VALUE_NONE) value = engine.network.logits[0];
+    r->result = engine.network.graph->values[value].shape;
+    r->classes = exn_shape_elements(&r->result) / r->batch;
+    return EXN_OK;
 }
 
 static exn_status open_network(running *r) {
     const char *model_path = r->tool->args->operands[0], *profile = exn_args_text(r->tool->args, "profile");
     if (profile == NULL && exn_args_text(r->tool->args, "exit") != NULL)
         return exn_tool_usage(r->tool, "--exit needs --profile");
+    if (profile != NULL && exn_args_text(r->tool->args, "value") != NULL)
+        return exn_tool_usage(r->tool, "--value and --profile exclude each other");
     size_t exit = 0;
     if (profile != NULL) {
         EXN_TRY(exn_person_open(&r->person, r->tool, profile, model_path));
@@ -65,7 +79,6 @@ static exn_status open_network(running *r) {
         EXN_TRY(exn_model_open(&r->person.model, r->tool->ctx, model_path, &options));
     }
     const exn_model *model = r->person.model;
-    r->classes = r->person.profile != NULL ? r->person.profile->class_count : model->classes;
     const exn_shape *shape = exn_npy_shape(r->input);
     if (shape->dim[1] != model->channels || shape->dim[2] != model->height || shape->dim[3] != model->width)
         return exn_fail(r->tool->ctx, EXN_E_SHAPE, "%s: samples are %zux%zux%zu, the network takes %zux%zux%zu",
@@ -146,13 +159,15 @@ static exn_status run(exn_tool *tool) {
     return status;
 }
 
-static const exn_option options[] = {{"output", "OUT.npy", "where the logits go: float32 (N, classes) (needed)", 'o'},
-                                     {"profile", "P", "take the exits of this profile", 0},
-                                     {"exit", "K", "with --profile: the exit to ask (default: the last)", 0},
-                                     {"batch", "N", "samples computed at once; does not change results (default 1)", 0},
-                                     EXN_ARITHMETIC_OPTIONS,
-                                     EXN_PACKED_OPTION,
-                                     EXN_COMMON_OPTIONS};
+static const exn_option options[] = {
+    {"output", "OUT.npy", "where the logits go: float32 (N, classes) (needed)", 'o'},
+    {"profile", "P", "take the exits of this profile", 0},
+    {"exit", "K", "with --profile: the exit to ask (default: the last)", 0},
+    {"value", "NAME", "without --profile: write this value instead of the logits, maps as (N,C,H,W)", 0},
+    {"batch", "N", "samples computed at once; does not change results (default 1)", 0},
+    EXN_ARITHMETIC_OPTIONS,
+    EXN_PACKED_OPTION,
+    EXN_COMMON_OPTIONS};
 
 const exn_command exn_command_run = {
     .name = "run",

@@ -194,6 +194,12 @@ class Profile(_Handle):
         """Replaces the file atomically."""
         self._check(c.lib.exn_profile_save(self._live, os.fsencode(path)))
 
+    def import_heads(self, path: Path) -> None:
+        """Heads that something else trained, from a safetensors file: tensors "exits.0.fc.weight" (classes, features) and so on, as in
+        the profile's own file, metadata "exits.0.tap", "exits.0.threshold" as the header tells. All of it, or an Error and
+        nothing. Early exits are not used afterwards until the profile is personalised, but for those with a threshold."""
+        self._check(c.lib.exn_profile_import(self._live, os.fsencode(path), None))
+
     def export(self, path: Path, *, exit: Optional[int] = None, leave: bool = False, target: Optional[str] = None,
                batch: int = 1) -> None:
         """Writes ONNX: all exits as outputs, or cut at one, or leaving through If (leave)."""

@@ -106,6 +106,7 @@ FUNCTIONS = {
     "exn_profile_class_count": (c_size_t, (c_void_p,)),
     "exn_profile_class_name": (c_char_p, (c_void_p, c_size_t)),
     "exn_profile_add_classes": (c_int, (c_void_p, POINTER(c_char_p), c_size_t)),
+    "exn_profile_import": (c_int, (c_void_p, c_char_p, c_void_p)),
     "exn_profile_export": (c_int, (c_void_p, c_char_p, POINTER(ExportOptions))),
     "exn_trainer_create": (c_int, (POINTER(c_void_p), c_void_p, POINTER(TrainerOptions))),
     "exn_trainer_add": (c_int, (c_void_p, POINTER(Image), c_int64)),

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Python package against the library and its header: pytest, with EXN_LIBRARY where the package is not installed."""
 import asyncio
+import os
 import pathlib
 import re
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -96,6 +99,36 @@ def test_file(me, tmp_path):
         assert (tmp_path / "me.onnx").stat().st_size > 10000
     with pytest.raises(exeunt.Error, match="exit 9"):
         me.export(tmp_path / "me.onnx", exit=9)
+
+
+def test_import_heads(me, tmp_path):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    me.save(tmp_path / "me.safetensors")
+    other = exeunt.Profile.open(tmp_path / "me.safetensors")
+    tensors = safetensors.load_file(tmp_path / "me.safetensors")
+    head = {name: value for name, value in tensors.items() if name.startswith("exits.0.")}
+    head["exits.0.fc.bias"] = head["exits.0.fc.bias"] + np.float32(1)
+    notes = {"exits.0.tap": other.exits[0].tap, "exits.0.threshold": "0.5"}
+    safetensors.save_file(head, tmp_path / "head.safetensors", metadata=notes)
+    other.import_heads(tmp_path / "head.safetensors")
+    assert other.exits[0].enabled and other.exits[0].threshold == 0.5 and np.isnan(other.exits[0].accuracy)
+    assert not other.exits[1].enabled and other.exits[1].trained
+    other.save(tmp_path / "other.safetensors")
+    assert (safetensors.load_file(tmp_path / "other.safetensors")["exits.0.fc.bias"] == head["exits.0.fc.bias"]).all()
+    safetensors.save_file(head, tmp_path / "head.safetensors", metadata={"exits.0.tap": "elsewhere"})
+    with pytest.raises(exeunt.Error, match="elsewhere"):
+        other.import_heads(tmp_path / "head.safetensors")
+
+
+def test_example_in_the_background(tmp_path):
+    """examples/python/background.py as a program of its own."""
+    np.save(tmp_path / "pictures.npy", np.stack([stripes(i % 4, i) for i in range(40)]))
+    np.save(tmp_path / "labels.npy", np.arange(40, dtype=np.int64) % 4)
+    done = subprocess.run([sys.executable, "-B", ROOT / "examples/python/background.py", NETWORK, tmp_path / "pictures.npy",
+                           tmp_path / "labels.npy"], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[0]) > 0 and "Answer(label=" in done.stdout
 
 
 def test_progress_pauses_and_raises(network):

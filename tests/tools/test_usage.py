@@ -165,6 +165,26 @@ class Reports(Case):
         self.assertEqual((self.folder / "last.npy").read_bytes(), outputs[0])
         self.works("run", NETWORK, data, "-o", self.folder / "early.npy", "--profile", me, "--exit", "0")
         self.fails("run", NETWORK, data, "-o", "x", "--profile", me, "--exit", "3", status=2, says="--exit takes")
+        self.fails("run", NETWORK, data, "-o", "x", "--profile", me, "--value", "y", status=2, says="exclude")
+        self.fails("run", NETWORK, data, "-o", "x", "--value", "nowhere", says="nowhere")
+        self.works("run", NETWORK, data, "-o", self.folder / "map.npy", "--value", "relu_3")
+        self.assertEqual(read_npy(self.folder / "map.npy")[0], (5, 32, 14, 14))
+
+    def test_profile(self):
+        me = self.attach("--exits", "1")
+        value = self.report("profile", "show", me)
+        self.has_keys(value, "profile classes labelled unlabelled exits")
+        self.has_keys(value["exits"][0], "index tap tap_shape kind trained pretrained enabled threshold temperature accuracy "
+                                         "decision tensors")
+        before = me.read_bytes()
+        self.report("profile", "import", me, me, "-o", self.folder / "copy.safetensors")
+        self.assertEqual((self.folder / "copy.safetensors").read_bytes(), before)
+        (self.folder / "bad").write_bytes(b"no tensors")
+        self.fails("profile", "import", me, self.folder / "bad", says="bad")
+        self.assertEqual(me.read_bytes(), before)
+        for words, says in ((("sing", me), "show or import"), (("import", me), "needs a file"),
+                            (("show", me, me), "one file"), (("show", me, "-o", "x"), "--output needs")):
+            self.fails("profile", *words, status=2, says=says)
 
     def test_run_writes_maps_as_onnx_has_them(self):
         """A 1x1 convolution from two channels to two, on 4x4 pixels."""
