@@ -163,7 +163,8 @@ static exn_status make_layer_norm(maker *m) {
 static exn_status make_group_norm(maker *m) {
     exn_infer *s = m->s;
     const exn_shape x = exn_infer_input(s, 0)->shape;
-    if (x.rank < 3) return exn_fail(s->ctx, EXN_E_SHAPE, "its input has no extent beside channels");
+    if (x.rank < 3 || exn_shape_elements(&x) == 0)
+        return exn_fail(s->ctx, EXN_E_SHAPE, "its input is empty, or has no extent beside channels");
     const size_t groups = s->op == EXN_OP_GroupNormalization ? s->attrs.groups : x.dim[1];
     if (x.dim[1] % groups != 0) return exn_fail(s->ctx, EXN_E_SHAPE, "%zu channels in %zu groups", x.dim[1], groups);
     const exn_value *of = exn_infer_input(s, 1);
@@ -208,6 +209,7 @@ static exn_status make_blocks(maker *m) {
     const exn_shape x = exn_infer_input(s, 0)->shape;
     const int64_t b = (int64_t)s->attrs.groups, c = (int64_t)x.dim[1], h = (int64_t)x.dim[2], w = (int64_t)x.dim[3];
     const bool deep = s->op == EXN_OP_SpaceToDepth;
+    if (exn_shape_elements(&x) == 0) return exn_fail(s->ctx, EXN_E_SHAPE, "its input is empty");
     if (deep ? h % b != 0 || w % b != 0 : c % b != 0 || c / b % b != 0)
         return exn_fail(s->ctx, EXN_E_SHAPE, "%lldx%lldx%lld in blocks of %lld", (long long)c, (long long)h,
                         (long long)w, (long long)b);
