@@ -93,12 +93,25 @@ class Cell:
         full = np.mean(list(self.of_person("untouched", "ms").values()))
         return float(full / good[:, 1].min()) if len(good) else None
 
+    def cuts(self):
+        """(name, mean accuracy, speed-up) of every static cut."""
+        names = [m for m in self.methods() if m.startswith("exit") or m == "last"]
+        return [(name, self.interval(name).mean, self.speedup(name)) for name in names]
+
     def best_static(self, target):
-        """The static cut of most speed whose mean accuracy has the target (an oracle, too): (name, accuracy, speed-up)."""
-        cuts = [m for m in self.methods() if m.startswith("exit") or m == "last"]
-        found = [(name, self.interval(name).mean, self.speedup(name)) for name in cuts]
-        good = [cut for cut in found if cut[1] >= target - 1e-9]
+        """The static cut of most speed whose mean accuracy has the target (an oracle, too), or None."""
+        good = [cut for cut in self.cuts() if cut[1] >= target - 1e-9]
         return max(good, key=lambda cut: cut[2]) if good else None
+
+    def mixed_static(self, speedup):
+        """The best mean accuracy of static cuts this fast, or of two of them, each for a share of the photos; None: none is."""
+        points = [(1 / speed, accuracy) for _, accuracy, speed in self.cuts()]
+        cost, found = 1 / speedup, []
+        for cheap, low in points:
+            for dear, high in points:
+                if cheap <= cost <= dear:
+                    found.append(low + (high - low) * ((cost - cheap) / (dear - cheap) if dear > cheap else 0))
+        return max(found, default=None)
 
 
     def of(self, people):

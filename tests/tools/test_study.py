@@ -186,6 +186,16 @@ class Cohorts(unittest.TestCase):
         self.assertEqual(cell.methods(), ["untouched", "normalised"])
         self.assertAlmostEqual(cell.having("normalised").interval("normalised", "untouched").mean, 0.1)
 
+    def test_static_cuts_mixed(self):
+        cell = self.cell(10, "a")
+        for run in cell.runs:
+            run["methods"] = {"untouched": {"accuracy": 0.8, "ms": 8}, "exit0": {"accuracy": 0.6, "ms": 2},
+                              "exit1": {"accuracy": 0.5, "ms": 4}, "last": {"accuracy": 0.9, "ms": 8}}
+        self.assertAlmostEqual(cell.mixed_static(8 / 5), 0.75)
+        self.assertAlmostEqual(cell.mixed_static(4), 0.6)
+        self.assertIsNone(cell.mixed_static(5))
+        self.assertEqual(cell.best_static(0.8)[0], "last")
+
     def test_one_cohort(self):
         found = list(cells.cohorts([self.cell(10, "ab"), self.cell(25, "abc")]))
         self.assertEqual([len(cohort) for cohort in found], [2])
