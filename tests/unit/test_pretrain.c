@@ -206,6 +206,7 @@ START_TEST(figures_come_from_photos_not_seen) {
     }
     unit_assert_ok(l.ctx, exn_pretrainer_run(l.pretrainer, NULL, NULL));
     const exn_pretrainer *p = l.pretrainer;
+    ck_assert_uint_eq(p->folds, 3); /* however many photos there are */
     ck_assert_uint_eq(p->photo_count, SAMPLES);
     for (size_t i = 0; i < SAMPLES; i++) ck_assert_uint_eq(p->photo[i].fold, p->photo[p->photo[i].group].fold);
     for (size_t e = 0; e < 3; e++) {
