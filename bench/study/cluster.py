@@ -24,7 +24,7 @@ def connect(jobs, scheduler):
         stack.enter_context(dask.config.set(settings))
         if not scheduler:
             scheduler = stack.enter_context(distributed.LocalCluster(
-                n_workers=jobs, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
+                n_workers=jobs, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address="127.0.0.1:0",
                 silence_logs=logging.ERROR))
         yield stack.enter_context(distributed.Client(scheduler))
 
