@@ -89,19 +89,26 @@ static spot leave_by(const exn_story *s, float threshold, float *score) {
     return (spot){cost / n, percent((double)right / n)};
 }
 
-/* Operating points; two that came out alike share a dot. */
+static double cost_of(const exn_point_figures *p, const exn_story *s) {
+    return s->recalled->costs.in_ms ? p->mean_ms : p->macs_fraction;
+}
+
+/* Operating points; two that lie side by side share a label. */
 static void put_targets(exn_text *page, const exn_chart *chart, const exn_story *s) {
-    const bool ms = s->recalled->costs.in_ms;
     const exn_point_figures *p = s->figures->points;
-    const bool alike =
-        p[0].known && p[1].known && p[0].accuracy == p[1].accuracy && p[0].macs_fraction == p[1].macs_fraction;
+    const bool both = p[0].known && p[1].known;
+    const bool near = both && fabs(p[0].accuracy - p[1].accuracy) <= 0.02 &&
+                      fabs(cost_of(&p[0], s) - cost_of(&p[1], s)) <= 0.05 * cost_of(&p[0], s);
     for (size_t t = 0; t < EXN_POINTS; t++) {
-        if (!p[t].known || (alike && t > 0)) continue;
+        const char *mark[EXN_POINTS];
         char word[64];
-        const bool chosen = s->profile->target == (exn_target)(t + 1);
-        snprintf(word, sizeof word, "%s%s%s", exn_target_names[t + 1], alike ? " and untouched" : "",
-                 chosen || alike ? " (chosen)" : "");
-        exn_chart_dot(page, chart, ms ? p[t].mean_ms : p[t].macs_fraction, percent(p[t].accuracy), 2, true, word);
+        if (!p[t].known) continue;
+        for (size_t i = 0; i < EXN_POINTS; i++) mark[i] = s->profile->target == (exn_target)(i + 1) ? " (chosen)" : "";
+        if (near)
+            snprintf(word, sizeof word, "%s%s, %s%s", exn_target_names[1], mark[0], exn_target_names[2], mark[1]);
+        else
+            snprintf(word, sizeof word, "%s%s", exn_target_names[t + 1], mark[t]);
+        exn_chart_dot(page, chart, cost_of(&p[t], s), percent(p[t].accuracy), 2, true, near && t > 0 ? "" : word);
     }
 }
 

