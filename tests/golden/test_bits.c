@@ -108,12 +108,14 @@ START_TEST(bits) {
     size_t count;
     const exn_kernel_set *const *sets = exn_kernels_compiled(&count);
     for (size_t i = 0; i < count; i++) {
-        if (!sets[i]->fused || strcmp(sets[i]->name, "template") == 0) continue;
+        const char *const only = getenv("EXN_TEST_SET");
+        if (!sets[i]->fused || strcmp(sets[i]->name, only ? only : sets[i]->name) != 0) continue;
+        if (!only && strcmp(sets[i]->name, "template") == 0) continue;
         for (size_t threads = 1; threads <= 4; threads++) {
             /* More threads than processors wait long for each other when they learn; which set they share the work of, and which
              * head, is all the same. */
             const bool learns = threads <= 2, little = strcmp(sets[i]->name, "scalar_fma") == 0;
-            const size_t asked = learns ? 3 : little ? 2 : 1;
+            const size_t asked = threads == 1 || (learns && little) ? 3 : learns || little ? 2 : 1;
             exn_context *ctx;
             exn_kernel_set kernels;
             const exn_context_options options = {
