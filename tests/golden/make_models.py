@@ -7,13 +7,18 @@ ONNX Runtime computed it. Needs numpy, onnx, onnxruntime; the files are committe
 runs it."""
 
 import pathlib
+import sys
+
+# This file's folder must not hide the package of the same name.
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path = [entry for entry in sys.path if pathlib.Path(entry or ".").resolve() != HERE]
 
 import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-FOLDER = pathlib.Path(__file__).parent / "data"
+FOLDER = HERE / "data"
 
 
 class Net:
