@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every installed header compiles alone, as pedantic C11 and as C++17: header.py ROOT C-COMPILER..."""
+"""Every installed header compiles alone, as pedantic C11, C17 and C++17: header.py ROOT C-COMPILER..."""
 import shutil
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from tree import FOLDERS, ROOT, complain, finish
 WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only", "-I", str(ROOT / "core/include"),
             "-I", str(ROOT)]  # kernels.h names kernels/kernel_set.h, which is installed beside it
 cxx = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-ways = [[*(sys.argv[2:] or ["cc"]), "-std=c11", "-x", "c"]]
+ways = [[*(sys.argv[2:] or ["cc"]), f"-std={standard}", "-x", "c"] for standard in ("c11", "c17")]
 if cxx:
     ways.append([cxx, "-std=c++17", "-x", "c++"])
 

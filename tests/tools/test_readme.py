@@ -23,9 +23,10 @@ ELSEWHERE = {
     "pip install": "takes a build of its own", "tools/zoo.py": "golden_zoo; it fetches", "python3 -m venv": "peers are no dependency of the tests",
     "/tmp/peers/bin/python": "peers are no dependency of the tests", "bench/latency": "peers", "bench/study.py": "test_study",
     "bench/personalise": "test_bench, and peers", "python3 tests/coverage.py": "takes a build of its own",
-    "mkdir -p found": "fuzzing has no end", "python examples/python": "needs a network of three channels",
+    "objdump": "shows code", "llvm-mca": "shows code", "QEMU_CPU=": "tools/test", "qemu-x86_64": "an emulator", "scp ": "needs a board",
+    "ssh board": "needs a board", "mkdir -p found": "fuzzing has no end", "python examples/python": "needs a network of three channels",
 }
-SHOWN = re.compile(r"\S.* +\d+\.\d %|speed-up over|photo ->|3540 test|right +ms|For fairness")
+SHOWN = re.compile(r"\S.* +\d+\.\d %|speed-up over|photo ->|3540 test|right +ms|For fairness|nr = |\d+ bits, |FAIL mine")
 
 
 def blocks(path):
@@ -130,6 +131,17 @@ class Readme(Case):
         self.shell("cc embed.c $(pkg-config --cflags --libs exeunt) -o embed && ./embed network.onnx me.safetensors",
                    PKG_CONFIG_PATH=str(library.parent / "pkgconfig"), PKG_CONFIG_SYSROOT_DIR=str(stage),
                    LD_LIBRARY_PATH=str(library.parent))
+
+    @unittest.skipIf(os.environ.get("EXN_SANITIZE", "none") != "none", "one build is enough")
+    def test_subproject(self):
+        """The example as a project that builds exeunt from subprojects/exeunt."""
+        if shutil.which("meson") is None:
+            self.skipTest("no meson")
+        shutil.copytree(ROOT / "examples/embed", self.folder / "embed")
+        (self.folder / "embed/subprojects").mkdir()
+        (self.folder / "embed/subprojects/exeunt").symlink_to(ROOT)
+        self.shell("cd embed && meson setup made --force-fallback-for=exeunt -Doptimization=1 -Dexeunt:sets=scalar_fma && "
+                   "ninja -C made && made/embed ../network.onnx ../me.safetensors")
 
     def test_c(self):
         """Blocks of C compile within the tree."""
