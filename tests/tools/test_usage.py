@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command lines: help, usage errors, JSON keys."""
+import os
+import pty
 import re
 import struct
 import subprocess
 import unittest
 
-from program import NETWORK, ROOT, Case, idx_pair, npy, png, read_npy
+from program import NETWORK, PROGRAM, ROOT, Case, idx_pair, npy, png, read_npy
 
 COMMANDS = "cpu plan attach personalise evaluate run classify report export profile bench".split()
 
@@ -61,6 +63,29 @@ class Usage(Case):
                             (("plan", NETWORK, "--fast-memory", "0"), "--fast-memory takes")):
             with self.subTest(words=words):
                 self.fails(*words, status=2, says=says)
+
+    def on_terminal(self, *words, **environment):
+        """Standard error of a run whose standard error is a terminal."""
+        ours, theirs = pty.openpty()
+        subprocess.run([PROGRAM, *map(str, words)], stdout=subprocess.DEVNULL, stderr=theirs, timeout=60, check=False,
+                       env={**os.environ, "TERM": "xterm", "NO_COLOR": "", **environment})
+        os.close(theirs)
+        text = b""
+        try:
+            while piece := os.read(ours, 4096):
+                text += piece
+        except OSError:  # the other end is closed
+            pass
+        os.close(ours)
+        return text.decode()
+
+    def test_terminal(self):
+        self.assertIn("\x1b[31m", self.on_terminal("sing"))
+        self.assertNotIn("\x1b", self.on_terminal("sing", NO_COLOR="1"))
+        self.assertNotIn("\x1b", self.on_terminal("sing", TERM="dumb"))
+        me, data = self.attach("--exits", "1"), idx_pair(self.folder, "some", [0, 1, 2, 3] * 10)
+        self.assertRegex(self.on_terminal("evaluate", me, data), r"evaluating \d+/40 \(\d+ %\), [\d.]+ samples/s, \d+ s left")
+        self.assertEqual(self.on_terminal("evaluate", me, data, "--quiet"), "")
 
     def test_unknown_kernel_set(self):
         self.fails("cpu", "--isa", "abacus", says="abacus")
