@@ -312,8 +312,8 @@ static exn_status personalise(exn_job *job) {
     EXN_TRY(open_data(job));
     EXN_TRY(check_target(job));
     EXN_TRY(split(job, holdout));
-    EXN_TRY(compare_with_before(job));
     EXN_TRY(plan(job, &options));
+    EXN_TRY(compare_with_before(job));
     job->trainer->keep_held_out = job->dump != NULL;
     job->trainer->without = job->without;
     EXN_TRY(extract(job));
