@@ -20,6 +20,13 @@
 #endif
 
 #if EXN_HAVE_SLEEF
+#include <math.h>
+/* SLEEF declares its functions with fused multiply-add where <math.h> defined this macro before: GCC's does with -mfma,
+ * Clang's does not. */
+#if defined(__FMA__) && !defined(FP_FAST_FMA)
+#define FP_FAST_FMA
+#define FP_FAST_FMAF
+#endif
 #include <sleef.h>
 /* exn_vec_NAME (exp, log or tanh) is SLEEF's `function` from vector to vector. */
 #define EXN_VEC_ELEMENTARY(name, function)                                                                             \

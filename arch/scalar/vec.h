@@ -4,13 +4,9 @@
 #ifndef EXN_ARCH_SCALAR_VEC_H
 #define EXN_ARCH_SCALAR_VEC_H
 
-#include <math.h>
-/* SLEEF declares its functions with fused multiply-add by this macro, which GCC defines with -mfma and Clang does not. */
-#if defined(EXN_SCALAR_FUSED) && defined(__FMA__) && !defined(FP_FAST_FMA)
-#define FP_FAST_FMA
-#define FP_FAST_FMAF
-#endif
 #include "arch/elementary.h"
+
+#include <math.h>
 
 typedef float exn_vec;
 #define EXN_VEC_LANES 1u

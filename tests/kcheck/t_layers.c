@@ -322,7 +322,7 @@ static size_t place(layer_case *c, float *start[ARRAYS]) {
 }
 
 static bool near_oracle(const layer_case *c) {
-    char name[16];
+    char name[32];
     for (size_t a = 0; a < c->test->arrays; a++) {
         snprintf(name, sizeof name, "array %zu", a);
         if (!kc_near(name, c->x[a], c->want[a], c->magnitude[a], c->test->terms + (double)c->length, c->count[a]))

@@ -78,7 +78,7 @@ static void run_case(vector_case *c) {
     c->slot->model(&model);
     if (!kc_call(run_call, c)) return;
     for (size_t i = 0; i < c->slot->arrays; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "array %zu", i);
         if (!kc_same(name, t->array[i], model.array[i], count[i])) return;
     }
