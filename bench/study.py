@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 try:
-    from study import StudyError, bars, cells, cluster, people, plots, program, report, results, scenarios, timing, wholes, work
+    from study import StudyError, bars, cells, cluster, people, plots, profiles, program, report, results, scenarios, timing, wholes, work
     from study.networks import Network
 except ModuleNotFoundError as missing:
     sys.exit(f"study: {missing}: pip install numpy distributed (and onnx pillow matplotlib)")
@@ -25,6 +25,7 @@ except ModuleNotFoundError as missing:
 PARTS = ("normalise", "prior", "heads", "gate")  # of the method, that personalise can leave out
 ABLATION = tuple((f"no-{part}", ("--without", part)) for part in PARTS)
 ABLATED_SIZE = 50
+OWN_SEEDS = 5  # splits of people of your own
 
 
 def read_arguments():
@@ -35,13 +36,15 @@ def read_arguments():
     p.add_argument("--scenario", nargs="+", choices=scenarios.NAMES, default=scenarios.NAMES)
     p.add_argument("--sizes", nargs="+", type=int, default=(10, 25, 50, 100), help="photos in a pool")
     p.add_argument("--shares", nargs="+", type=int, default=(100, 20, 0), help="labelled, in percent")
-    p.add_argument("--seeds", type=int, default=3)
+    p.add_argument("--seeds", type=int, help="splits of everybody's photos (default 10; shopper, mobilenet and --people 5)")
     p.add_argument("--splits", nargs="+", choices=("twins", "random"), default=("twins", "random"))
     p.add_argument("--ablation", action="store_true", help="also with parts of the method left out")
     p.add_argument("--quick", action="store_true", help="only what the bars are about, and no input-normalised yardstick")
     p.add_argument("--jobs", type=int, default=1, help="worker processes on this machine (default %(default)s)")
     p.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster instead, whose workers see the same files and find "
                    "bench/ on PYTHONPATH")
+    p.add_argument("--heads", type=Path, help="folder with general profiles, NETWORK.safetensors each: those networks are not "
+                   "pretrained again")
     p.add_argument("--attach", nargs=argparse.REMAINDER, default=[], help="last: further words for exeunt attach")
     p.add_argument("--finetune", type=int, default=0, metavar="N",
                    help="also fine-tune whole networks, for N people a scenario (torch)")
@@ -72,32 +75,48 @@ def own_source(arguments):
 
 
 def hold_to(out, settings):
-    """Results of different programs or settings of the exits are not mixed in one folder."""
+    """Results of different programs or exits are not mixed in one folder: what it was made with stays, what is new is added."""
     path = out / "settings.json"
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != settings:
-        raise StudyError(f"{out}: made by another build, with other words for attach, or of other sizes, which splits depend on: "
-                         "give a new --out (general/ may be copied there)")
-    path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for name, value in settings.items():
+        if known.setdefault(name, value) != value:
+            raise StudyError(f"{out}: made with another {name} ({known[name]}, now {value}): give a new --out (general/ may be "
+                             "copied there)")
+    path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
 def stage_of(task):
-    """When a task's turn is: what the bars are about, other sizes, parts left out, scenarios without bars, random splits."""
+    """When a task's turn is: what the bars are about, other sizes and shares, parts left out, networks without bars, random
+    splits."""
     about = {(scenario, split, size) for scenario, split, _, size in bars.WANTED}
-    if (task.scenario.name, task.kind, task.size) in about:
-        return 2 if task.variants == ABLATION else 0
+    if task.variants == ABLATION:
+        return 3
+    if {(task.scenario.name, task.kind, share, task.size) for share in task.shares} <= bars.WANTED:
+        return 1 if task.size == bars.TEN else 0
     if not task.together:
-        return 4
-    return 1 if task.scenario.name in {scenario for scenario, _, _ in about} else 3
+        return 5
+    return 2 if task.scenario.name in {scenario for scenario, _, _ in about} else 4
+
+
+def tasks_of_photos(arguments, task):
+    """One person's pool of one size: (what the bars are about), (the other shares), (parts left out; all labelled, or none)."""
+    about = [share for share in arguments.shares if (task.scenario.name, task.kind, share, task.size) in bars.WANTED]
+    others = [share for share in arguments.shares if share not in about]
+    tasks = [replace(task, shares=tuple(about))] + ([] if arguments.quick else [replace(task, shares=tuple(others))])
+    if arguments.ablation and task.size == ABLATED_SIZE and task.together:
+        tasks.append(replace(task, shares=tuple(share for share in arguments.shares if share in (0, 100)), variants=ABLATION))
+    return [task for task in tasks if task.shares]
 
 
 def tasks_of(arguments, prepared):
     """Stage by stage and seed by seed, so that early reports cover everybody; of the sizes that of most bars first."""
     sizes = sorted(arguments.sizes, key=lambda size: (size != ABLATED_SIZE, size))
-    tasks = [work.Task(replace(scenario, people=()), person, split == "twins", seed, size)
-             for seed in range(1, arguments.seeds + 1) for split in arguments.splits for size in sizes
-             for scenario in prepared for person in scenario.people if size in people.reachable(person, arguments.sizes)]
-    ablated = [replace(task, variants=ABLATION) for task in tasks if task.size == ABLATED_SIZE and task.together]
-    return sorted(tasks + (ablated if arguments.ablation else []), key=stage_of)
+    seeds = {scenario.name: arguments.seeds or scenarios.SEEDS.get(scenario.name, OWN_SEEDS) for scenario in prepared}
+    photos = [work.Task(replace(scenario, people=()), person, split == "twins", seed, size, ())
+              for seed in range(1, max(seeds.values()) + 1) for split in arguments.splits for size in sizes
+              for scenario in prepared if seed <= seeds[scenario.name]
+              for person in scenario.people if size in people.reachable(person, arguments.sizes)]
+    return sorted((task for each in photos for task in tasks_of_photos(arguments, each)), key=stage_of)
 
 
 class Meter:
@@ -142,7 +161,7 @@ def write_report(out, drawn):
 
 def prepare(arguments, tool):
     prep = scenarios.Preparation(tool, arguments.data and arguments.data.resolve(), arguments.out, tuple(arguments.attach),
-                                 arguments.only == "costs", not arguments.quick)
+                                 arguments.heads and arguments.heads.resolve(), arguments.only == "costs", not arguments.quick)
     if arguments.people:
         return [scenarios.prepare(prep, "own", own_source(arguments))]
     return [scenarios.prepare(prep, name) for name in arguments.scenario]
@@ -156,10 +175,10 @@ def study(arguments):
         return 0
     arguments.out.mkdir(parents=True, exist_ok=True)
     tool = program.find(arguments.exeunt)
-    hold_to(arguments.out, {"program": tool.digest(), "attach": arguments.attach, "sizes": sorted(arguments.sizes)})
+    hold_to(arguments.out, {"build": tool.digest(), "--attach": arguments.attach, "--sizes": sorted(arguments.sizes)})
     prepared = prepare(arguments, tool)
-    plan = work.Study(tool, arguments.out, tuple(arguments.sizes), tuple(arguments.shares),
-                      frozenset(bars.WANTED) if arguments.quick else None)
+    hold_to(arguments.out, {f"exits of {scenario.network.name}": profiles.digest(scenario.profile) for scenario in prepared})
+    plan = work.Study(tool, arguments.out, tuple(arguments.sizes))
     if arguments.only == "timing":
         timing.measure(plan, prepared, arguments.out / "timing.json")
     if arguments.only == "training":

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The study over many people: see bench/README.md. Modules from the bottom up: errors, statistics, people, camera, program,
-networks, features, probes, policies, work, results, cluster, scenarios, cells, bars, report, plots."""
+profiles, networks, features, probes, policies, work, results, cluster, scenarios, cells, bars, report, plots."""
 
 
 class StudyError(Exception):

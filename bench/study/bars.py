@@ -95,7 +95,8 @@ BARS = (
                                  faster(cell, point, 2.0)))),
 )
 TEN = 10
-WANTED = {cell for _, cell, _ in BARS} | {(scenario, "twins", 100, TEN) for scenario in ("wardrobe", "camera", "shopper")}
+WANTED = {cell for _, cell, _ in BARS} | {(scenario, "twins", share, TEN) for scenario in ("wardrobe", "camera", "shopper")
+                                          for share in (100, 20, 0)}
 TEN_PHOTOS = "{}, 10 photos, {} % labelled: no harm; >= 1.2x"
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs gathered into cells: one scenario, split, labelled share and pool size; over people and seeds."""
+import functools
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -19,11 +20,27 @@ class Key:
     variant: str = ""
 
 
+@dataclass(frozen=True)
+class Photos:
+    """Those of one person that some run tests: the figures of all runs by photo."""
+    kinds: np.ndarray  # class of each photo
+    runs: list  # (run, the places of its photos)
+
+    def mean(self, figures):
+        """Of one figure a photo of each run: by photo, over the runs that test it."""
+        sums, counts = np.zeros(len(self.kinds)), np.zeros(len(self.kinds))
+        for (_, place), figure in zip(self.runs, figures):
+            sums[place] += figure
+            counts[place] += 1
+        return sums / counts
+
+
 @dataclass
 class Cell:
     key: Key
     drawn: bool  # people share classes: intervals are over classes
-    runs: list = field(default_factory=list)  # records with "arrays"
+    runs: list = field(default_factory=list)  # records with "arrays"; no more are added once something was asked
+    told: dict = field(default_factory=dict, compare=False)  # intervals asked for so far: every table asks again
 
     @property
     def people(self):
@@ -35,7 +52,8 @@ class Cell:
 
     def having(self, method):
         """The same cell with the runs alone that this method took part in."""
-        return Cell(self.key, self.drawn, [run for run in self.runs if method in run["methods"]])
+        runs = [run for run in self.runs if method in run["methods"]]
+        return self if len(runs) == len(self.runs) else Cell(self.key, self.drawn, runs)
 
     def of_person(self, method, figure):
         """person -> mean over seeds; figure: accuracy or ms."""
@@ -48,20 +66,32 @@ class Cell:
         arrays = run["arrays"]
         return arrays["right"][arrays["methods"].tolist().index(method)].astype(float)
 
+    @functools.cached_property
+    def photos(self):
+        """person -> Photos."""
+        places, kinds, runs = defaultdict(dict), defaultdict(list), defaultdict(list)
+        for run in self.runs:
+            person, arrays = run["person"], run["arrays"]
+            mine = places[person]
+            for photo, label in zip(arrays["photos"].tolist(), arrays["label"].tolist()):
+                if mine.setdefault(photo, len(mine)) == len(kinds[person]):
+                    kinds[person].append(label)
+            runs[person].append((run, np.array([mine[photo] for photo in arrays["photos"].tolist()])))
+        return {person: Photos(np.array(kinds[person]), runs[person]) for person in sorted(runs)}
+
     def paired(self, method, other):
         """person -> (method minus other for every photo, mean over the seeds that test it; class of the photo)."""
-        sums = defaultdict(lambda: defaultdict(list))
-        kinds = {}
-        for run in self.runs:
-            difference = self.right(run, method) - (self.right(run, other) if other else 0)
-            for photo, label, value in zip(run["arrays"]["photos"], run["arrays"]["label"], difference):
-                sums[run["person"]][photo].append(value)
-                kinds[run["person"], photo] = label
-        return {person: (np.array([np.mean(v) for v in photos.values()]), np.array([kinds[person, p] for p in photos]))
-                for person, photos in sorted(sums.items())}
+        return {person: (photos.mean([self.right(run, method) - (self.right(run, other) if other else 0)
+                                      for run, _ in photos.runs]), photos.kinds)
+                for person, photos in self.photos.items()}
 
     def interval(self, method, other=None):
         """The mean over people of a method's accuracy, or of how much it is above another's, with its interval."""
+        if (method, other) not in self.told:
+            self.told[method, other] = self._interval(method, other)
+        return self.told[method, other]
+
+    def _interval(self, method, other):
         if self.drawn:
             return statistics.over_classes(list(self.paired(method, other).values()))
         mine = self.of_person(method, "accuracy")
@@ -77,6 +107,7 @@ class Cell:
         return statistics.harm({person: differences for person, (differences, _) in self.paired(method, other).items()},
                                self.interval(method, other))
 
+    @functools.cached_property
     def curve(self):
         """(accuracy, milliseconds) rows: the best that one choice of exits and threshold for all people gives on average, for who
         knows the test photos."""
@@ -88,7 +119,7 @@ class Cell:
 
     def oracle(self, target):
         """The curve's speed-up at this accuracy; None: nowhere."""
-        curve = self.curve()
+        curve = self.curve
         good = curve[curve[:, 0] >= target - 1e-9]
         full = np.mean(list(self.of_person("untouched", "ms").values()))
         return float(full / good[:, 1].min()) if len(good) else None
@@ -112,7 +143,6 @@ class Cell:
                 if cheap <= cost <= dear:
                     found.append(low + (high - low) * ((cost - cheap) / (dear - cheap) if dear > cheap else 0))
         return max(found, default=None)
-
 
     def of(self, people):
         """The same cell with these people alone."""

@@ -14,7 +14,7 @@ def trade(cell, target):
     """Accuracy against milliseconds: chosen points, static cuts, and the oracle's curve."""
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(figsize=(6.5, 4.5))
-    curve = cell.curve()
+    curve = cell.curve
     axes.plot(curve[:, 1], POINT * curve[:, 0], "-", color="0.7", label="any exits and threshold (oracle)")
     cuts = [m for m in cell.methods() if m.startswith("exit")] + ["last"]
     spot = lambda m: (np.mean(list(cell.having(m).of_person(m, "ms").values())), POINT * cell.having(m).interval(m).mean)

@@ -13,7 +13,7 @@ def path_of(study, task, share, variant):
 
 def pending(study, task):
     """Those of work.runs that are not there yet."""
-    return [run for run in work.runs(study, task) if not path_of(study, task, *run[:2]).exists()]
+    return [run for run in work.runs(task) if not path_of(study, task, *run[:2]).exists()]
 
 
 def write(study, stem, record, arrays):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import StudyError, camera, features, networks, people, probes, program
+from . import StudyError, camera, features, networks, people, probes, profiles, program
 from .networks import Network
 from .work import Scenario
 
@@ -15,7 +15,8 @@ PHOTOS_LEAST = 80  # of a wardrobe person
 SHOPPERS = 16
 COST_PHOTOS = 12
 
-NAMES = ("wardrobe", "camera", "shopper", "mobilenet")
+SEEDS = {"wardrobe": 10, "camera": 10, "shopper": 5, "mobilenet": 5}  # splits of everybody's photos, of each cell alike
+NAMES = tuple(SEEDS)
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Preparation:
     data: Path
     out: Path
     attach: tuple  # further words for exeunt attach
+    heads: Path = None  # folder of general profiles, NETWORK.safetensors each, in the place of pretraining; None: none
     remeasure: bool = False  # cost tables, even where there are some
     normalise: bool = True  # the input-normalised yardstick is wanted: it runs the network anew for every pool
 
@@ -116,13 +118,25 @@ def refit(prep, network, photos, target):
 # ---- preparing ----
 
 
+def take_given(prep, network, profile):
+    """Makes `profile` of what --heads has for a network, if anything."""
+    given = prep.heads and prep.heads / f"{network.name}.safetensors"
+    if not given or not given.exists():
+        return
+    if not profile.exists():
+        profile.symlink_to(profiles.copy(given, network.model, profile.parent / "given").relative_to(profile.parent))
+    if profiles.digest(profile) != profiles.digest(given):
+        raise StudyError(f"{profile}: other exits than {given}: give a new --out")
+
+
 def attach(prep, source):
     """The profile whose exits learnt from general photos; made once."""
     network = source.network
     profile = prep.folder(network) / "profile.safetensors"
+    profile.parent.mkdir(parents=True, exist_ok=True)
+    take_given(prep, network, profile)
     if profile.exists():
         return profile
-    profile.parent.mkdir(parents=True, exist_ok=True)
     words = ["attach", network.model, "-o", profile.with_name("part.safetensors"), *network.attach_words(), *prep.attach]
     if prep.program.has("attach", "--pretrain") and source.general is not None:
         words += ["--pretrain", source.general] + (["--people"] if source.general_people else [])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Means with intervals, over people or over classes, and the test of doing no harm. Shares in, shares out (0.01 is a point)."""
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,12 @@ def over_people(values, level=LEVEL, draws=DRAWS, seed=1):
     return _interval(values.mean(), values[picks].mean(axis=1), level)
 
 
+@functools.lru_cache(maxsize=8)
+def _drawn(classes, draws, seed):
+    """[draws][classes]: how often each class is in each draw of so many."""
+    return np.random.default_rng(seed).multinomial(classes, [1 / classes] * classes, draws)
+
+
 def over_classes(people, level=LEVEL, draws=DRAWS, seed=1):
     """people: one (figure per photo, class per photo) a person; classes are integers shared by all. The interval of the mean over
     people of each one's mean over photos, when classes are drawn anew: for people who are made of the same classes."""
@@ -43,7 +50,7 @@ def over_classes(people, level=LEVEL, draws=DRAWS, seed=1):
         index = np.array([place[int(c)] for c in kinds])
         np.add.at(sums[row], index, np.asarray(figures, float))
         np.add.at(counts[row], index, 1)
-    weights = np.random.default_rng(seed).multinomial(len(classes), [1 / len(classes)] * len(classes), draws)
+    weights = _drawn(len(classes), draws, seed)
     photos = weights @ counts.T  # [draws][people]
     met = photos > 0  # a draw may miss all classes of a person
     shares = np.where(met, weights @ sums.T / np.maximum(photos, 1), 0)

@@ -4,7 +4,7 @@ against: for a few people, on a quiet machine."""
 import json
 import shutil
 
-from . import people, program
+from . import people, profiles, program
 
 SIZE, SHARE, SEED = 50, 100, 1
 PEOPLE, PHOTOS = 2, 40  # of a scenario; test photos of a person
@@ -20,8 +20,7 @@ def time_person(study, scenario, person):
     folder = study.out / "work" / f"timing-{scenario.name}-{person.name}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    profile, cache = folder / "profile.safetensors", folder / "cache"
-    shutil.copyfile(scenario.profile, profile)
+    profile, cache = profiles.copy(scenario.profile, scenario.network.model, folder), folder / "cache"
     known, test = people.lay_out(split.pools[SIZE], folder / "known"), people.lay_out(split.test[:PHOTOS], folder / "test")
     program.personalise(study.program, profile, known, None, cache, scenario.costs, folder / "pool.npy")
     ran = study.program.run("evaluate", profile, test)

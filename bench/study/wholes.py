@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 
-from . import networks, people, program
+from . import networks, people, profiles, program
 from .work import look_up_label
 
 SIZE, SEED = 50, 1
@@ -25,9 +25,9 @@ def learn_alone(study, scenario, pool):
     folder = study.out / "work" / "training"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    shutil.copyfile(scenario.profile, folder / "profile.safetensors")
-    report = program.personalise(study.program, folder / "profile.safetensors", people.lay_out(pool, folder / "known"), None,
-                                 folder / "cache", scenario.costs, folder / "pool.npy").report
+    profile = profiles.copy(scenario.profile, scenario.network.model, folder)
+    report = program.personalise(study.program, profile, people.lay_out(pool, folder / "known"), None, folder / "cache",
+                                 scenario.costs, folder / "pool.npy").report
     shutil.rmtree(folder)
     return {part: report["seconds"][part] for part in ("extract", "train")}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import features, people, policies, probes
+from . import features, people, policies, probes, profiles
 from .networks import Network
 from .program import Costs, Program, evaluate, personalise, read_costs
 
@@ -35,8 +35,6 @@ class Study:
     program: Program
     out: Path
     sizes: tuple
-    shares: tuple  # labelled, in percent
-    wanted: frozenset = None  # (scenario, split, share, size) of the cells to run; None: all
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ class Task:
     together: bool  # near twins
     seed: int
     size: int
+    shares: tuple  # labelled, in percent
     variants: tuple = (("", ()),)  # (name, further words for personalise)
 
     @property
@@ -70,11 +69,9 @@ def alone(path):
         yield
 
 
-def runs(study, task):
-    """(share, variant, its words) of everything to be run for a task; variants where all is labelled, or nothing."""
-    for share in study.shares:
-        if study.wanted is None or (task.scenario.name, task.kind, share, task.size) in study.wanted:
-            yield from ((share, variant, words) for variant, words in task.variants if not variant or share in (0, 100))
+def runs(task):
+    """(share, variant, its words) of everything to be run for a task."""
+    return [(share, variant, words) for share in task.shares for variant, words in task.variants]
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class Setting:
     task: Task
     pool: tuple  # photos
     test: tuple
-    folder: Path  # for temporary files; its depth under study.out is the general profile's, which names its network relatively
+    folder: Path  # for temporary files
     costs: Costs
     known: dict  # features of every photo by path, or None
 
@@ -187,8 +184,7 @@ def lay_out_pool(folder, known, unknown):
 def ask_program(setting, known, unknown, words):
     """Personalises a copy of the general profile and evaluates it. Returns the Answers on pool and test."""
     study, folder, scenario = setting.study, setting.folder, setting.task.scenario
-    profile = folder / "profile.safetensors"
-    shutil.copyfile(scenario.profile, profile)
+    profile = profiles.copy(scenario.profile, scenario.network.model, folder)
     pool = personalise(study.program, profile, *lay_out_pool(folder, known, unknown), setting.cache, scenario.costs,
                        folder / "pool.npy", words)
     if not (folder / "test").exists():

@@ -16,7 +16,7 @@ except ImportError:
 
 sys.path.insert(0, str(pathlib.Path(os.environ["EXN_SOURCE_ROOT"]) / "bench"))
 from program import NETWORK, PROGRAM, ROOT, Case, picture, png  # noqa: E402
-from study import cells, cluster, people, policies, probes, program, statistics, work  # noqa: E402
+from study import cells, cluster, people, policies, probes, profiles, program, statistics, work  # noqa: E402
 
 
 def somebody(groups):
@@ -186,6 +186,17 @@ class Cohorts(unittest.TestCase):
         self.assertEqual(cell.methods(), ["untouched", "normalised"])
         self.assertAlmostEqual(cell.having("normalised").interval("normalised", "untouched").mean, 0.1)
 
+    def test_mean_over_seeds(self):
+        """A photo counts by the seeds that test it, whatever their order; intervals of one person are that person's figures."""
+        cell = self.cell(10, "a")
+        for run, photos, right in zip(cell.runs, ("xyz", "zwx"), ([1, 0, 1], [0, 1, 1])):
+            run["methods"] = {"last": {"accuracy": np.mean(right), "ms": 1}, "untouched": {"accuracy": 0, "ms": 1}}
+            run["arrays"] = {"methods": np.array(["last", "untouched"]), "right": np.array([right, [0, 0, 0]]),
+                             "label": np.array([ord(photo) for photo in photos]), "photos": np.array(list(photos))}
+        figures, kinds = cell.paired("last", "untouched")["a"]
+        self.assertEqual(dict(zip(map(chr, kinds), figures)), {"x": 1.0, "y": 0.0, "z": 0.5, "w": 1.0})
+        self.assertEqual(cell.interval("last", "untouched"), cell.interval("last"))
+
     def test_static_cuts_mixed(self):
         cell = self.cell(10, "a")
         for run in cell.runs:
@@ -222,12 +233,12 @@ class Program(Case):
                 place.mkdir(parents=True, exist_ok=True)
                 png(place / f"{i}.png", 28, 28, picture(rng))
 
-    def study(self, *words, exeunt=PROGRAM):
+    def study(self, *words, exeunt=PROGRAM, status=0):
         command = [sys.executable, "-B", ROOT / "bench" / "study.py", "--exeunt", exeunt, "--out", self.folder / "out",
                    "--people", self.folder / "people", "--model", NETWORK, "--classes", self.folder / "classes.txt",
                    "--seeds", "1", "--splits", "random", *words]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.returncode, status, done.stderr)
         return done
 
     def test_own_people(self):
@@ -249,6 +260,19 @@ class Program(Case):
         self.assertIn("1 of 1 runs", self.study(*words, exeunt=murderer).stderr)
         self.assertIn("random split, 10 photos", (self.folder / "out/report.md").read_text())
         self.assertIn(",bob,1,34,10,policy-keep,", (self.folder / "out/runs.csv").read_text())
+
+    def test_given_heads(self):
+        """Exits made elsewhere, from a profile that names its network relatively; others are refused later."""
+        heads = self.folder / "else" / "where"
+        heads.mkdir(parents=True)
+        attach = ("attach", NETWORK, "-o", heads / "own.safetensors", "--classes", self.folder / "classes.txt", "--costs", "macs")
+        self.works(*attach, "--exits", "2")
+        words = ("--shares", "0", "--sizes", "10", "--heads", heads)
+        self.study(*words)
+        made = json.loads((self.folder / "out/settings.json").read_text())
+        self.assertEqual(made["exits of own"], profiles.digest(heads / "own.safetensors"))
+        self.works(*attach, "--exits", "1")
+        self.assertIn("other exits than", self.study(*words, status=1).stderr)
 
     def test_cluster_of_others(self):
         with cluster.distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as others:
