@@ -74,7 +74,8 @@ static exn_status gather(recalling *r) {
     for (size_t i = 0; status == EXN_OK && i < r->samples; i++) {
         status = exn_feeder_prepare(&feeder, r->data, i);
         if (status == EXN_OK) status = look_up(&r->record[i], r, feeder.chw);
-        if (status == EXN_OK) status = look_up(&r->plain[i], r, feeder.plain);
+        r->plain[i] = r->record[i];
+        if (status == EXN_OK && feeder.plain != feeder.chw) status = look_up(&r->plain[i], r, feeder.plain);
         exn_meter_show(&meter, i + 1, r->samples);
     }
     exn_meter_end(&meter);

@@ -178,10 +178,10 @@ exn_status exn_trainer_load_tensor(exn_trainer *trainer, const float *chw) {
     const exn_model *model = trainer->profile->model;
     const size_t pixels = model->height * model->width, channels = model->channels;
     if (!chw) return exn_fail(trainer->ctx, EXN_E_INVALID, "input: chw is NULL");
-    for (size_t i = 0; i < trainer->input_count; i++) {
+    for (size_t i = 0; i < trainer->input_count; i++)
         if (!isfinite(chw[i])) return exn_fail(trainer->ctx, EXN_E_INVALID, "input: element %zu is not finite", i);
-        trainer->input[i % pixels * channels + i / pixels] = chw[i];
-    }
+    for (size_t p = 0; p < pixels; p++)
+        for (size_t c = 0; c < channels; c++) trainer->input[p * channels + c] = chw[c * pixels + p];
     return EXN_OK;
 }
 
