@@ -291,10 +291,14 @@ static exn_status plan(exn_job *job, exn_trainer_options *options) {
     const size_t resident = (size_t)(exn_report_rss_mb() * 1048576.0) + RESERVE;
     if (budget > 0 && budget <= resident)
         return exn_fail(job->tool->ctx, EXN_E_NOMEM,
-                        "a memory budget of %zu MB is too small: the program alone takes %zu", budget >> 20,
+                        "a memory budget of %zu MB is too small: the program alone takes %zu MB", budget >> 20,
                         (resident >> 20) + 1);
     if (budget > 0) options->memory_budget_bytes -= resident;
-    EXN_TRY(exn_trainer_create(&job->trainer, job->person.profile, options));
+    const exn_status status = exn_trainer_create(&job->trainer, job->person.profile, options);
+    if (status == EXN_E_NOMEM && budget > 0)
+        return exn_fail_in(job->tool->ctx, status, "--memory-budget %zu: the program alone takes %zu MB; for the rest",
+                           budget >> 20, (resident >> 20) + 1);
+    EXN_TRY(status);
     if (budget > 0) plan_measuring(job, resident, budget);
     const size_t most = job->trainer->samples_most, all = job->labelled + job->unlabelled_used;
     job->estimate.struct_size = sizeof job->estimate;

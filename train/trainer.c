@@ -45,8 +45,8 @@ static exn_status limit_samples(exn_trainer *trainer, const exn_trainer_options 
                         limit, SAMPLES_LEAST, SAMPLES_LEAST * record);
     EXN_TRY(exn_trainer_get_estimate(&estimate, trainer, SAMPLES_LEAST, 0));
     if (budget && estimate.peak_bytes > budget)
-        return exn_fail(trainer->ctx, EXN_E_NOMEM, "a memory budget of %zu bytes is too small: %u samples take %zu",
-                        budget, SAMPLES_LEAST, estimate.peak_bytes);
+        return exn_fail(trainer->ctx, EXN_E_NOMEM, "a memory budget of %zu MB is too small: %u samples take %zu MB",
+                        budget >> 20, SAMPLES_LEAST, (estimate.peak_bytes >> 20) + 1);
     size_t few = SAMPLES_LEAST, many = trainer->samples_most < SAMPLES_MANY ? trainer->samples_most : SAMPLES_MANY;
     while (budget && few < many) { /* `few` fit */
         const size_t middle = few + (many - few + 1) / 2;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The main job: it learns, it pauses, it goes on to the same bytes, it leaves the old profile alone when it fails."""
 import random
+import re
 import signal
 import subprocess
 import time
@@ -109,7 +110,10 @@ class Personalise(Case):
         half = self.report(*self.command(self.attach("--exits", "1", "--head", "conv", name="half.safetensors"), "--no-measure",
                                          "--cache-half", "--cache-limit", "1"))
         self.assertLess(half["cache_bytes"], 0.6 * whole["cache_bytes"])
-        self.assertRegex(self.fails(*self.command(me, "--memory-budget", "1")), "too small: .* takes? [0-9]+")
+        self.assertRegex(self.fails(*self.command(me, "--memory-budget", "1")), "too small: .* takes? [0-9]+ MB")
+        program = int(re.search("alone takes ([0-9]+)", self.fails(*self.command(me, "--memory-budget", "1"))).group(1))
+        self.assertRegex(self.fails(*self.command(me, "--memory-budget", str(program))),
+                         f"--memory-budget {program}: the program alone takes .* MB; for the rest: .* 10 samples take [0-9]+ MB")
         self.fails(*self.command(me, "--dump", "x.npy", "--memory-budget", "500"), status=2, says="--dump")
 
     def test_shared_cache(self):
