@@ -27,8 +27,8 @@ def no_harm(cell, method):
 
 
 def faster(cell, method, floor):
-    found = cell.speedup(method)
-    return found >= floor, f"{found:.2f}x (floor {floor}x)"
+    found = cell.speedups(method)
+    return found.mean >= floor, f"{found.mean:.2f}x [{found.low:.2f}, {found.high:.2f}] (floor {floor}x)"
 
 
 def above(cell, method, other, floor):

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from torch import nn
 from torch.nn import functional
 
-RATES = (5e-4, 2e-3)  # both are reported: no constant serves everybody, and a choice would need photos to choose on
+RATES = (1e-4, 5e-4)  # both are reported: no constant serves everybody, and a choice would need photos to choose on
 EPOCHS, BATCH, MOMENTUM = 6, 10, 0.9
 
 

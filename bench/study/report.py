@@ -19,7 +19,7 @@ TITLES = {"untouched": "untouched network", "masked-true": "untouched, masked to
           "sdn": "SDN threshold", "ensemble": "ensemble of exits (as ZTW)", "patience": "patience", "earlyon": "earlyon search"}
 AIMS = {"untouched": "at the untouched accuracy", "keep": "keeps the personal accuracy"}
 ORDER = ("untouched", "masked", "prior", "normalised", "nearest", "probe", "exit", "last", "policy")
-NOTES = """Intervals: 90 %, bootstrap over people (shopper: over classes). No harm: no person whose paired one-sided 90 % upper
+NOTES = """Intervals: 90 %, bootstrap over people of their means over seeds (gains of shoppers: over classes). No harm: no person whose paired one-sided 90 % upper
 limit is below -1.5 points, and the mean's lower limit at least -0.5. Milliseconds: cost table. The oracle chooses exits and
 threshold by the test photos."""
 PAPER_GAIN, PAPER_COST, PAPER_SPEED = "up to +15.9", "2.2x", "2.2-3.2x"
@@ -189,9 +189,16 @@ def headline(cells, training):
     return text + "\nThe paper's data and heads are unpublished: three ratios and the trend are what compares.\n"
 
 
+def made_with(out):
+    """The program and the exits, as --out has them."""
+    path = Path(out, "settings.json")
+    settings = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return "Made with: " + ", ".join(f"{name} {value}" for name, value in settings.items()) + ".\n" if settings else ""
+
+
 def markdown(out, cells, training=None):
     runs = sum(len(cell.runs) for cell in cells.values())
-    sections = ["# Study\n", f"{runs} runs. {NOTES}\n", "## Bars\n", bars_section(cells), "## Headline\n",
+    sections = ["# Study\n", f"{runs} runs. {NOTES}\n", made_with(out), "## Bars\n", bars_section(cells), "## Headline\n",
                 headline(cells, training), "## Trend\n", trend(cells), "## Parts one by one\n", parts(cells)]
     for name, text in (("Parts left out", ablation(cells)), ("Whole-network fine-tuning", finetuned(out, cells)),
                        ("Cost table against the clock", timed(out))):

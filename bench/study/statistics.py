@@ -33,6 +33,13 @@ def over_people(values, level=LEVEL, draws=DRAWS, seed=1):
     return _interval(values.mean(), values[picks].mean(axis=1), level)
 
 
+def ratio(tops, bottoms, level=LEVEL, draws=DRAWS, seed=1):
+    """One of each a person: the interval of mean over mean when people are drawn anew."""
+    tops, bottoms = np.asarray(tops, float), np.asarray(bottoms, float)
+    picks = np.random.default_rng(seed).integers(0, tops.size, (draws, tops.size))
+    return _interval(tops.mean() / bottoms.mean(), tops[picks].mean(axis=1) / bottoms[picks].mean(axis=1), level)
+
+
 @functools.lru_cache(maxsize=8)
 def _drawn(classes, draws, seed):
     """[draws][classes]: how often each class is in each draw of so many."""

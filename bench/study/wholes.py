@@ -32,22 +32,26 @@ def learn_alone(study, scenario, pool):
     return {part: report["seconds"][part] for part in ("extract", "train")}
 
 
-def finetune(study, scenario, count):
-    """Fine-tunes for the first `count` people, all labelled, twins together; what is there stays. Files: out/wholes/."""
+def whole_networks(scenario, pool, test):
+    """rate -> accuracy on the test photos, and seconds."""
     from . import finetune
+    label, truth = (look_up_label(scenario, photos) for photos in (pool, test))
+    found = finetune.finetune(scenario.network.model, inputs(scenario.network, pool), label, inputs(scenario.network, test), SEED)
+    return {str(rate): {"accuracy": float((answers == truth).mean()), "seconds": seconds * finetune.EPOCHS * len(pool)}
+            for rate, (answers, seconds) in found.items()}
+
+
+def finetune(study, scenario, count):
+    """Fine-tunes for the first `count` people, all labelled, twins together; what is there stays. Files: out/wholes/, whose
+    `rates` know nothing of exits and may be copied to another out."""
     for person in able(scenario)[:count]:
         path = study.out / "wholes" / scenario.name / f"{person.name}.json"
-        if path.exists():
-            continue
+        figures = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         split = people.split(person, study.sizes, SEED, together=True)
-        pool, test = split.pools[SIZE], split.test
-        label, truth = (look_up_label(scenario, photos) for photos in (pool, test))
-        found = finetune.finetune(scenario.network.model, inputs(scenario.network, pool), label,
-                                  inputs(scenario.network, test), SEED)
-        figures = {"rates": {str(rate): {"accuracy": float((answers == truth).mean()),
-                                         "seconds": seconds * finetune.EPOCHS * len(pool)}
-                             for rate, (answers, seconds) in found.items()},
-                   "exits": learn_alone(study, scenario, pool)}
+        if "rates" not in figures:
+            figures["rates"] = whole_networks(scenario, split.pools[SIZE], split.test)
+        if "exits" not in figures:
+            figures["exits"] = learn_alone(study, scenario, split.pools[SIZE])
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
