@@ -17,7 +17,7 @@ TITLES = {"untouched": "untouched network", "masked-true": "untouched, masked to
           "last": "personalised last exit",
           "policy-keep": "policy, keeps the personal accuracy", "policy-untouched": "policy, at the untouched accuracy",
           "sdn": "SDN threshold", "ensemble": "ensemble of exits (as ZTW)", "patience": "patience", "earlyon": "earlyon search"}
-AIMS = {"untouched": "at the untouched accuracy", "keep": "keeps the personal accuracy"}
+AIMS = {"untouched": "at the untouched accuracy", "masked": "at the accuracy masked to the true classes", "keep": "keeps the personal accuracy"}
 ORDER = ("untouched", "masked", "prior", "normalised", "nearest", "probe", "exit", "last", "policy")
 NOTES = """Intervals: 90 %, bootstrap over people of their means over seeds (gains of shoppers: over classes). No harm: no person whose paired one-sided 90 % upper
 limit is below -1.5 points, and the mean's lower limit at least -0.5. Milliseconds: cost table. The oracle chooses exits and

@@ -132,23 +132,24 @@ def normalised(setting, pool):
 # ---- the ways of leaving early ----
 
 
-def stands(pool):
+def stands(pool, mine):
     """What choices are made on: out-of-fold logits with labels, or with the last exit's answers where labels are few. Also the
-    shares of right answers that the targets ask for."""
+    shares of right answers that the targets ask for; `mine`: the person's classes, for the masked network's."""
     have = pool.label >= 0
     if have.sum() < LABELS_LEAST:
-        return policies.Stand(pool.exits, pool.exits[:, -1].argmax(1)), {"untouched": 1.0, "keep": 1.0}
+        return policies.Stand(pool.exits, pool.exits[:, -1].argmax(1)), dict.fromkeys(("untouched", "masked", "keep"), 1.0)
     stand = policies.Stand(pool.exits[have], pool.label[have])
-    untouched = float((pool.untouched[have].argmax(1) == stand.reference).mean())
-    return stand, {"untouched": untouched, "keep": max(untouched, stand.last_accuracy)}
+    untouched, masked = (float((answers == stand.reference).mean()) for answers in
+                         (pool.untouched[have].argmax(1), probes.masked(pool.untouched[have], mine)))
+    return stand, {"untouched": untouched, "masked": masked, "keep": max(untouched, stand.last_accuracy)}
 
 
 WAYS = {"sdn": policies.Confidence(), "ensemble": policies.Confidence(policies.ensemble), "patience": policies.Patience()}
 
 
-def other_policies(pool, test, costs):
+def other_policies(pool, test, costs, mine):
     """name-target -> (answers, milliseconds) of the ways that others published."""
-    stand, targets = stands(pool)
+    stand, targets = stands(pool, mine)
     cost = costs.cascade(np.ones(len(costs.reach), bool))
     found = {}
     for target, share in targets.items():
@@ -205,7 +206,7 @@ def gather(setting, pool, test, known, plain_only=False):
     mine = set(look_up_label(scenario, setting.task.person.photos).tolist())
     yardsticks = plain_yardsticks(setting, test, pool, pool.label, mine)
     yardsticks |= feature_yardsticks(setting, test, known, look_up_label(scenario, known))
-    return found | {name: (answers, costs.full) for name, answers in yardsticks.items()} | other_policies(pool, test, costs)
+    return found | {name: (answers, costs.full) for name, answers in yardsticks.items()} | other_policies(pool, test, costs, mine)
 
 
 def summary(found, label):

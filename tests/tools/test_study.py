@@ -123,7 +123,7 @@ class Leaving(unittest.TestCase):
     def test_without_labels(self):
         """Others leave where they say what the last exit says, instead of never."""
         logits, _ = self.some_logits(300, 7)
-        stand, targets = work.stands(types.SimpleNamespace(exits=logits, untouched=logits[:, 0], label=np.full(300, -1)))
+        stand, targets = work.stands(types.SimpleNamespace(exits=logits, untouched=logits[:, 0], label=np.full(300, -1)), {0})
         cost = self.costs.cascade(np.ones(3, bool))
         setting = policies.choose(policies.Confidence(), stand, cost, targets["untouched"])
         answers, ms = policies.apply(policies.Confidence(), logits, setting, cost)
