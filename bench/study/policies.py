@@ -3,6 +3,7 @@
 
 Confidences are arrays [photos][exits], the last exit being the whole network, which takes what is left. What a way is free to
 choose (a threshold, a patience) it chooses on the pool's out-of-fold logits, before any test photo is looked at."""
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +22,22 @@ class Stand:
     logits: np.ndarray  # [photos][exits][classes]
     reference: np.ndarray
 
-    @property
+    @functools.cached_property
     def answers(self):
         return self.logits.argmax(2)
 
     @property
     def last_accuracy(self):
         return float((self.answers[:, -1] == self.reference).mean())
+
+    @functools.cached_property
+    def temperatures(self):
+        """One an exit, by log-loss on a grid."""
+        grid = np.exp(np.linspace(np.log(0.25), np.log(4), 41))
+        rows = np.arange(len(self.reference))
+        loss = [[-np.log(softmax(self.logits[:, e] / t)[rows, self.reference] + 1e-12).mean() for t in grid]
+                for e in range(self.logits.shape[1])]
+        return grid[np.argmin(loss, axis=1)]
 
 
 def leave(confidence, thresholds):
@@ -61,26 +71,19 @@ def agreeing(answers):
     return run
 
 
-def cheapest(grid, outcome, target):
-    """The setting of least mean cost whose accuracy stays within DROP of the target; None where none does. outcome: setting ->
-    (accuracy, cost)."""
-    results = [(setting, *outcome(setting)) for setting in grid]
-    good = [r for r in results if r[1] >= target - DROP - 1e-9]
-    return min(good, key=lambda r: r[2])[0] if good else None
-
-
 class Confidence:
     """One threshold on the softmax for all exits, as in Shallow-Deep Networks (SDN)."""
 
-    def __init__(self, look=lambda logits: shares(logits)):
-        self.look = look  # logits -> shares
+    def __init__(self, shares_of=shares):
+        self.shares_of = shares_of  # of logits
 
     def settings(self, exits):
         return GRID
 
-    def taken(self, logits, threshold):
-        said = self.look(logits)
-        return leave(said.max(2), np.full(said.shape[1], threshold)), said.argmax(2)
+    def look(self, logits):
+        """(what a setting is compared with, answers), each [photos][exits]."""
+        said = self.shares_of(logits)
+        return said.max(2), said.argmax(2)
 
 
 class Patience:
@@ -89,42 +92,41 @@ class Patience:
     def settings(self, exits):
         return range(1, exits + 1)
 
-    def taken(self, logits, patience):
+    def look(self, logits):
         answers = logits.argmax(2)
-        return leave(agreeing(answers), np.full(answers.shape[1], patience)), answers
+        return agreeing(answers), answers
 
 
-def choose(way, stand, cost, target):
-    """The setting of a way for a pool, by its out-of-fold logits."""
-    def outcome(setting):
-        taken, answers = way.taken(stand.logits, setting)
-        return (pick(answers, taken) == stand.reference).mean(), cost[taken].mean()
+def outcomes(way, stand, cost):
+    """(setting, accuracy, mean cost) of everything that a way may choose for a pool, by its out-of-fold logits."""
+    seen, answers = way.look(stand.logits)
+    found = []
+    for setting in way.settings(seen.shape[1]):
+        taken = leave(seen, np.full(seen.shape[1], setting))
+        found.append((setting, (pick(answers, taken) == stand.reference).mean(), cost[taken].mean()))
+    return found
 
-    return cheapest(way.settings(stand.logits.shape[1]), outcome, target)
+
+def cheapest(found, target):
+    """The setting of least mean cost whose accuracy stays within DROP of the target; None where none does."""
+    good = [outcome for outcome in found if outcome[1] >= target - DROP - 1e-9]
+    return min(good, key=lambda outcome: outcome[2])[0] if good else None
 
 
 def apply(way, logits, setting, cost):
     """(answers, milliseconds) on test photos; without a setting everything goes to the last exit."""
     if setting is None:
         return logits[:, -1].argmax(1), np.full(len(logits), cost[-1])
-    taken, answers = way.taken(logits, setting)
+    seen, answers = way.look(logits)
+    taken = leave(seen, np.full(seen.shape[1], setting))
     return pick(answers, taken), cost[taken]
-
-
-def fit_temperatures(stand):
-    """One an exit, by log-loss on a grid."""
-    grid = np.exp(np.linspace(np.log(0.25), np.log(4), 41))
-    rows = np.arange(len(stand.reference))
-    loss = [[-np.log(softmax(stand.logits[:, e] / t)[rows, stand.reference] + 1e-12).mean() for t in grid]
-            for e in range(stand.logits.shape[1])]
-    return grid[np.argmin(loss, axis=1)]
 
 
 def search_earlyon(stand, costs, target):
     """The threshold search of earlyon 0.3.0 (calibrate_thresholds), written anew: exit by exit from the first, the lowest
     threshold of its grid with which accuracy drops by no more than a point and something is saved; exits without one stay
     off. Its drop counts from the last exit; `target` may set another floor. Returns (temperatures, thresholds); 2: off."""
-    temperature = fit_temperatures(stand)
+    temperature = stand.temperatures
     confidence = shares(stand.logits, temperature).max(2)
     exits = confidence.shape[1]
     thresholds = np.full(exits, 2.0)

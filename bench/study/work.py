@@ -152,9 +152,10 @@ def other_policies(pool, test, costs, mine):
     stand, targets = stands(pool, mine)
     cost = costs.cascade(np.ones(len(costs.reach), bool))
     found = {}
+    choices = {name: policies.outcomes(way, stand, cost) for name, way in WAYS.items()}
     for target, share in targets.items():
         for name, way in WAYS.items():
-            found[f"{name}-{target}"] = policies.apply(way, test.exits, policies.choose(way, stand, cost, share), cost)
+            found[f"{name}-{target}"] = policies.apply(way, test.exits, policies.cheapest(choices[name], share), cost)
         temperature, thresholds = policies.search_earlyon(stand, costs, share)
         taken = policies.leave(policies.shares(test.exits, temperature).max(2), thresholds)
         found[f"earlyon-{target}"] = (policies.pick(test.exits.argmax(2), taken), costs.cascade(thresholds < 2)[taken])

@@ -112,7 +112,7 @@ class Leaving(unittest.TestCase):
         logits, label = self.some_logits(300, 5)
         stand, cost = policies.Stand(logits, label), self.costs.cascade(np.ones(3, bool))
         for way in (policies.Confidence(), policies.Confidence(policies.ensemble), policies.Patience()):
-            setting = policies.choose(way, stand, cost, stand.last_accuracy)
+            setting = policies.cheapest(policies.outcomes(way, stand, cost), stand.last_accuracy)
             answers, ms = policies.apply(way, logits, setting, cost)
             self.assertGreaterEqual((answers == label).mean(), stand.last_accuracy - policies.DROP - 1e-9)
             self.assertLessEqual(ms.mean(), cost[-1])
@@ -125,7 +125,7 @@ class Leaving(unittest.TestCase):
         logits, _ = self.some_logits(300, 7)
         stand, targets = work.stands(types.SimpleNamespace(exits=logits, untouched=logits[:, 0], label=np.full(300, -1)), {0})
         cost = self.costs.cascade(np.ones(3, bool))
-        setting = policies.choose(policies.Confidence(), stand, cost, targets["untouched"])
+        setting = policies.cheapest(policies.outcomes(policies.Confidence(), stand, cost), targets["untouched"])
         answers, ms = policies.apply(policies.Confidence(), logits, setting, cost)
         self.assertGreaterEqual((answers == logits[:, -1].argmax(1)).mean(), 1 - policies.DROP - 1e-9)
         self.assertLess(ms.mean(), cost[-1])
