@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A counting, bounded allocator and a private folder. */
+ * A counting, bounded allocator, a private folder, inputs. */
 #include "tests/fuzz/fuzz.h"
 
 #include <fcntl.h>
@@ -92,4 +92,15 @@ const char *fuzz_file(size_t slot, const char *name, const uint8_t *bytes, size_
     fuzz_assert(write(file, bytes, size) == (ssize_t)size);
     close(file);
     return path;
+}
+
+uint8_t *fuzz_copy(const uint8_t *bytes, size_t size) {
+    uint8_t *copy = malloc(size + 1); /* a block for no bytes, too */
+    fuzz_assert(copy != NULL);
+    memcpy(copy, bytes, size);
+    return copy;
+}
+
+void fuzz_input(float *values, size_t count) {
+    for (size_t i = 0; i < count; i++) values[i] = (float)(i * 7919 % 257) / 64.0f - 2.0f;
 }

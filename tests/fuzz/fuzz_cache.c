@@ -54,9 +54,7 @@ static void mend(uint8_t *bytes, size_t size) {
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     const bool half = size > HALF_AT && (bytes[HALF_AT] & 1);
     use(fuzz_file(0, "cache", bytes, size), half);
-    uint8_t *mended = malloc(size + 1);
-    fuzz_assert(mended != NULL);
-    memcpy(mended, bytes, size);
+    uint8_t *mended = fuzz_copy(bytes, size);
     mend(mended, size);
     use(fuzz_file(0, "cache", mended, size), half);
     free(mended);

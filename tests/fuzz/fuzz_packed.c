@@ -26,7 +26,7 @@ static void run(float logits[FUZZ_CLASSES], const char *packed) {
         .kernels = &kernels, .threads = 1, .outputs = &model->graph->output, .output_count = 1, .packed = packed};
     fuzz_assert(exn_plan_create(&plan, model->graph, &options) == EXN_OK);
     fuzz_assert(exn_exec_create(&exec, model->ctx, plan) == EXN_OK);
-    fuzz_input(input);
+    fuzz_input(input, FUZZ_INPUT);
     exn_exec_set_nchw(exec, input);
     exn_exec_run(exec, &sink);
     exn_exec_destroy(exec);
@@ -61,9 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     fuzz_network();
     const size_t live = fuzz_live();
     use(fuzz_file(0, "weights.packed", bytes, size));
-    uint8_t *mended = malloc(size + 1);
-    fuzz_assert(mended != NULL);
-    memcpy(mended, bytes, size);
+    uint8_t *mended = fuzz_copy(bytes, size);
     mend(mended, size);
     use(fuzz_file(0, "weights.packed", mended, size));
     free(mended);

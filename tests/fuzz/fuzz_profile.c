@@ -19,7 +19,7 @@ static void classify(const exn_profile *profile, exn_target target) {
     exn_answer answer = {.struct_size = sizeof answer};
     const exn_runner_options options = {.struct_size = sizeof options, .target = target, .audit_share = 1};
     if (exn_runner_create(&runner, profile, &options) != EXN_OK) return;
-    fuzz_input(input);
+    fuzz_input(input, FUZZ_INPUT);
     if (exn_runner_classify_tensor(runner, input, &answer) == EXN_OK) {
         fuzz_assert(answer.label < exn_profile_class_count(profile));
         fuzz_assert(answer.exit < exn_profile_exit_count(profile));

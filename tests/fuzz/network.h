@@ -9,6 +9,5 @@
 #define FUZZ_NETWORK "tests/golden/data/inverted_fixed_batch.onnx"
 enum { FUZZ_CLASSES = 5, FUZZ_INPUT = 3 * 12 * 12 };
 const exn_model *fuzz_network(void);
-void fuzz_input(float chw[FUZZ_INPUT]);
 
 #endif

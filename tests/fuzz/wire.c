@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Mutates an ONNX file field by field and keeps the lengths around the field true: flipped bytes alone seldom leave a file
- * that decodes. Only in libFuzzer's builds. */
+ * libFuzzer's mutator for networks: flipped bytes seldom leave a file that decodes, so this changes one field of the file's
+ * protobuf messages at a time, and writes the lengths of all messages around it anew. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,9 +10,10 @@
 size_t LLVMFuzzerMutate(uint8_t *bytes, size_t size, size_t most);
 size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t most, unsigned seed);
 
-enum { FIELDS_MAX = 4096, PAYLOAD_MAX = 1 << 16, VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
+/* ---- what lies where in an ONNX file ---- */
+
 typedef enum message {
-    LEAF,
+    LEAF, /* nothing that the importer looks into */
     MODEL,
     GRAPH,
     NODE,
@@ -26,7 +27,7 @@ typedef enum message {
     DIM
 } message;
 
-/* What lies in a field of a message; LEAF: no message that the importer looks into. */
+/* The message in field `number` of a message. */
 static message inside(message of, uint64_t number) {
     static const struct {
         message of;
@@ -41,6 +42,12 @@ static message inside(message of, uint64_t number) {
     return LEAF;
 }
 
+/* ---- reading ---- */
+
+enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 }; /* wire types */
+enum { FIELDS_MAX = 4096 };
+
+/* A field of a message `of`: begin, tag, perhaps a length, payload, end. */
 typedef struct field {
     const uint8_t *begin, *payload, *end;
     uint64_t number;
@@ -48,6 +55,12 @@ typedef struct field {
     message of, is;
 } field;
 
+typedef struct list {
+    field fields[FIELDS_MAX];
+    size_t count;
+} list;
+
+/* What follows the number, NULL where there is none. */
 static const uint8_t *take_varint(uint64_t *out, const uint8_t *at, const uint8_t *end) {
     *out = 0;
     for (unsigned shift = 0; at < end && shift < 64; shift += 7) {
@@ -59,31 +72,35 @@ static const uint8_t *take_varint(uint64_t *out, const uint8_t *at, const uint8_
 
 /* The field at `at`; false where there is none. */
 static bool take_field(field *out, message of, const uint8_t *at, const uint8_t *end) {
-    uint64_t tag, length = 0;
+    uint64_t tag, length;
     *out = (field){.begin = at, .of = of};
     if ((at = take_varint(&tag, at, end)) == NULL) return false;
     out->number = tag >> 3;
     out->wire = tag & 7;
     out->payload = at;
-    if (out->wire == VARINT)
-        at = take_varint(&length, at, end);
-    else if (out->wire == BYTES && (at = take_varint(&length, at, end)) != NULL)
-        out->payload = at;
-    else if (out->wire == FIXED64 || out->wire == FIXED32)
-        length = out->wire == FIXED64 ? 8 : 4;
-    if (at == NULL || (out->wire != VARINT && length > (uint64_t)(end - at)) || out->wire == 3 || out->wire == 4 ||
-        out->wire > FIXED32)
+    switch (out->wire) {
+    case VARINT:
+        out->end = take_varint(&length, at, end);
+        return out->end != NULL;
+    case FIXED64:
+        length = 8;
+        break;
+    case FIXED32:
+        length = 4;
+        break;
+    case BYTES:
+        if ((out->payload = take_varint(&length, at, end)) == NULL) return false;
+        out->is = inside(of, out->number);
+        break;
+    default:
         return false;
-    out->end = out->wire == VARINT ? at : at + length;
-    out->is = out->wire == BYTES ? inside(of, out->number) : LEAF;
+    }
+    if (length > (uint64_t)(end - out->payload)) return false;
+    out->end = out->payload + length;
     return true;
 }
 
-typedef struct list {
-    field fields[FIELDS_MAX];
-    size_t count;
-} list;
-
+/* All fields of a message, and of those inside it. */
 static void collect(list *all, message of, const uint8_t *at, const uint8_t *end) {
     field next;
     for (; at < end && all->count < FIELDS_MAX && take_field(&next, of, at, end); at = next.end) {
@@ -92,6 +109,9 @@ static void collect(list *all, message of, const uint8_t *at, const uint8_t *end
     }
 }
 
+/* ---- writing ---- */
+
+/* Counts what does not fit, too: count > most says that something is missing. */
 typedef struct sink {
     uint8_t *bytes;
     size_t count, most;
@@ -110,121 +130,133 @@ static void put_varint(sink *to, uint64_t value) {
     put(to, bytes, count);
 }
 
-/* What happens to one field: `put` bytes stand in its place. */
-typedef struct edit {
-    const uint8_t *at;
-    uint8_t put[2 * PAYLOAD_MAX + 64];
-    size_t count;
-} edit;
+static void put_tag(sink *to, uint64_t number, unsigned wire) {
+    put_varint(to, number << 3 | wire);
+}
 
-/* Copies a message with the edit made; every length on the way is written anew. */
-static void copy(sink *to, message of, const uint8_t *at, const uint8_t *end, const edit *change) {
+static void put_field(sink *to, const field *of) {
+    put(to, of->begin, (size_t)(of->end - of->begin));
+}
+
+/* A message with `instead` in the place of the field at `place`, and true lengths around it. */
+static void put_changed(sink *to, message of, const uint8_t *at, const uint8_t *end, const uint8_t *place,
+                        const sink *instead) {
     field next;
     for (; at < end && take_field(&next, of, at, end); at = next.end) {
-        if (next.begin == change->at) {
-            put(to, change->put, change->count);
-        } else if (next.is != LEAF && change->at > next.begin && change->at < next.end) {
+        if (next.begin == place) {
+            put(to, instead->bytes, instead->count);
+        } else if (next.is != LEAF && place > next.begin && place < next.end) {
             sink inner = {malloc(to->most), 0, to->most};
             if (inner.bytes == NULL) return;
-            copy(&inner, next.is, next.payload, next.end, change);
-            put_varint(to, next.number << 3 | BYTES);
+            put_changed(&inner, next.is, next.payload, next.end, place, instead);
+            put_tag(to, next.number, BYTES);
             put_varint(to, inner.count);
             put(to, inner.bytes, inner.count <= inner.most ? inner.count : inner.most);
             free(inner.bytes);
         } else {
-            put(to, next.begin, (size_t)(next.end - next.begin));
+            put_field(to, &next);
         }
     }
-    put(to, at, (size_t)(end - at));
+    put(to, at, (size_t)(end - at)); /* what is no field */
 }
 
-static uint32_t draw(uint64_t *state) {
+/* ---- choosing ---- */
+
+enum { PAYLOAD_MAX = 1 << 16 };
+
+static uint32_t draw(uint64_t *state, size_t below) {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*state >> 33);
+    return (uint32_t)((*state >> 33) % below);
 }
 
 static uint64_t some_number(uint64_t old, uint64_t *state) {
-    static const uint64_t odd[] = {0,
-                                   1,
-                                   2,
-                                   3,
-                                   4,
-                                   7,
-                                   8,
-                                   11,
-                                   13,
-                                   17,
-                                   64,
-                                   255,
-                                   256,
-                                   1024,
-                                   UINT32_MAX,
-                                   INT64_MAX,
-                                   UINT64_MAX,
-                                   (uint64_t)INT64_MIN,
-                                   UINT64_MAX - 1,
-                                   (uint64_t)1 << 31,
-                                   65536};
-    switch (draw(state) % 4) {
+    static const uint64_t odd[] = {
+        0,         1,   2,   3,    4,        7,        8,          11,        13,         17,
+        64,        255, 256, 1024, 1u << 16, 1u << 31, UINT32_MAX, INT64_MAX, 1ull << 63, UINT64_MAX - 1,
+        UINT64_MAX};
+    switch (draw(state, 4)) {
     case 0:
         return old + 1;
     case 1:
         return old - 1;
     case 2:
-        return draw(state) % 16;
+        return draw(state, 16);
     default:
-        return odd[draw(state) % (sizeof odd / sizeof odd[0])];
+        return odd[draw(state, sizeof odd / sizeof odd[0])];
     }
 }
 
+static bool is_operator(const field *of) {
+    return of->of == NODE && of->number == 4 && of->wire == BYTES;
+}
+
+/* The name of an operator that the importer knows. */
+static void put_operator(sink *to, uint64_t *state) {
+#define EXN_OP_ROW(name, least, most, rule, lower) #name,
+    static const char *const names[] = {
+#include "graph/ops.inc"
+    };
+    const char *name = names[draw(state, sizeof names / sizeof names[0])];
+    put_varint(to, strlen(name));
+    put(to, (const uint8_t *)name, strlen(name));
+}
+
 /* The field with another payload. */
-static void change_payload(sink *to, const field *of, uint64_t *state) {
-    static uint8_t block[PAYLOAD_MAX];
+static void put_mutated(sink *to, const field *of, uint64_t *state) {
+    static uint8_t payload[PAYLOAD_MAX];
     size_t size = (size_t)(of->end - of->payload);
-    put_varint(to, of->number << 3 | of->wire);
+    put_tag(to, of->number, of->wire);
     if (of->wire == VARINT) {
         uint64_t old = 0;
         take_varint(&old, of->payload, of->end);
         put_varint(to, some_number(old, state));
         return;
     }
-    if (size > PAYLOAD_MAX / 2) size = PAYLOAD_MAX / 2;
-    memcpy(block, of->payload, size);
-    if (of->wire != BYTES) {
-        block[draw(state) % size] = (uint8_t)draw(state);
-    } else {
-        size = LLVMFuzzerMutate(block, size, size + 16);
-        put_varint(to, size);
+    if (is_operator(of) && draw(state, 4) != 0) {
+        put_operator(to, state);
+        return;
     }
-    put(to, block, size);
+    if (size > PAYLOAD_MAX / 2) size = PAYLOAD_MAX / 2;
+    memcpy(payload, of->payload, size);
+    if (of->wire == BYTES) {
+        size = LLVMFuzzerMutate(payload, size, size + 16);
+        put_varint(to, size);
+    } else {
+        payload[draw(state, size)] = (uint8_t)draw(state, 256);
+    }
+    put(to, payload, size);
 }
 
+/* A field to change, and another, of the same kind where a few draws find one. */
+static void choose(const field **one, const field **other, const list *all, uint64_t *state) {
+    *one = &all->fields[draw(state, all->count)];
+    for (size_t i = 0; i < 64; i++) {
+        *other = &all->fields[draw(state, all->count)];
+        if ((*other)->of == (*one)->of && (*other)->number == (*one)->number) return;
+    }
+}
+
+/* Removes a field, adds another after it, puts another in its place, or changes what it holds. */
 size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t most, unsigned seed) {
     static list all;
-    static edit change;
+    static uint8_t block[2 * PAYLOAD_MAX];
+    const field *one, *other;
     uint64_t state = seed;
     all.count = 0;
-    draw(&state);
-    if (draw(&state) % 16 != 0) collect(&all, MODEL, bytes, bytes + size);
+    draw(&state, 1); /* the first depends little on the seed */
+    if (draw(&state, 16) != 0) collect(&all, MODEL, bytes, bytes + size);
     if (all.count == 0) return LLVMFuzzerMutate(bytes, size, most);
-    const field *at = &all.fields[draw(&state) % all.count], *other = &all.fields[draw(&state) % all.count];
-    for (size_t i = 0; i < 64 && (other->of != at->of || other->number != at->number); i++)
-        other = &all.fields[draw(&state) % all.count];
-    const uint32_t kind = draw(&state) % 8;
-    sink to = {change.put, 0, sizeof change.put};
-    change.at = at->begin;
-    if (kind == 0) { /* nothing stands in its place */
-    } else if (kind == 1) {
-        put(&to, at->begin, (size_t)(at->end - at->begin));
-        put(&to, other->begin, (size_t)(other->end - other->begin));
-    } else if (kind == 2 && other->of == at->of) {
-        put(&to, other->begin, (size_t)(other->end - other->begin));
-    } else {
-        change_payload(&to, at, &state);
-    }
+    choose(&one, &other, &all, &state);
+    const uint32_t kind = draw(&state, 8);
+    sink instead = {block, 0, sizeof block};
+    if (kind == 1) put_field(&instead, one);
+    if (kind == 1 || (kind == 2 && other->of == one->of))
+        put_field(&instead, other);
+    else if (kind != 0)
+        put_mutated(&instead, one, &state);
     sink result = {malloc(most), 0, most};
-    change.count = to.count;
-    if (result.bytes != NULL && to.count <= to.most) copy(&result, MODEL, bytes, bytes + size, &change);
+    if (result.bytes != NULL && instead.count <= instead.most)
+        put_changed(&result, MODEL, bytes, bytes + size, one->begin, &instead);
     if (result.count > 0 && result.count <= most) {
         memcpy(bytes, result.bytes, result.count);
         size = result.count;
