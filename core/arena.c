@@ -3,7 +3,8 @@
  *
  * An order says who is placed first; placement puts each interval into the smallest gap, between those already placed
  * that share a step with it, that holds it. Whoever is placed early sits low, so the search moves whoever sticks out
- * at the top to an earlier turn, and keeps what does not make things worse. */
+ * at the top to an earlier turn, and keeps what does not make things worse. All that looks at pairs of intervals, so where
+ * there are very many of them, they are placed once, as time goes by, into what is free. */
 #include "core/arena.h"
 
 #include "core/rng.h"
@@ -13,6 +14,9 @@
 
 /* Search effort: pairs of intervals looked at, which is what a placement costs. Bounds the time, not the count. */
 #define SEARCH_PAIRS ((size_t)12 << 20)
+
+/* More intervals than this, several times what the largest networks have, are placed as time goes by. */
+#define MANY ((size_t)8192)
 
 /* Interval as the planner sees it; empty ones are left out. */
 typedef struct item {
@@ -155,6 +159,88 @@ static void search(planner *p) {
     }
 }
 
+/* ---- Very many ---- */
+
+/* Free bytes between intervals. The list of gaps ascends, and no two touch. */
+typedef struct gap {
+    size_t offset, bytes;
+} gap;
+
+typedef struct gaps {
+    gap *list;
+    size_t count, top; /* beyond top, all is free */
+} gaps;
+
+static void remove_gap(gaps *g, size_t at) {
+    memmove(g->list + at, g->list + at + 1, (--g->count - at) * sizeof *g->list);
+}
+
+/* The start of the smallest gap that holds `bytes`, or of what is free at the top. */
+static size_t take_gap(gaps *g, size_t bytes) {
+    size_t best = g->count;
+    for (size_t i = 0; i < g->count; i++)
+        if (g->list[i].bytes >= bytes && (best == g->count || g->list[i].bytes < g->list[best].bytes)) best = i;
+    size_t offset = g->top;
+    if (best < g->count) {
+        offset = g->list[best].offset;
+        g->list[best] = (gap){offset + bytes, g->list[best].bytes - bytes};
+        if (g->list[best].bytes == 0) remove_gap(g, best);
+    } else {
+        if (g->count > 0 && g->list[g->count - 1].offset + g->list[g->count - 1].bytes == g->top)
+            offset = g->list[--g->count].offset;
+        g->top = offset + bytes;
+    }
+    return offset;
+}
+
+static void give_gap(gaps *g, size_t offset, size_t bytes) {
+    size_t at = 0, end = g->count;
+    while (at < end) {
+        const size_t middle = at + (end - at) / 2;
+        if (g->list[middle].offset < offset)
+            at = middle + 1;
+        else
+            end = middle;
+    }
+    if (at < g->count && offset + bytes == g->list[at].offset) {
+        g->list[at] = (gap){offset, bytes + g->list[at].bytes};
+    } else {
+        memmove(g->list + at + 1, g->list + at, (g->count++ - at) * sizeof *g->list);
+        g->list[at] = (gap){offset, bytes};
+    }
+    if (at > 0 && g->list[at - 1].offset + g->list[at - 1].bytes == offset) {
+        g->list[at - 1].bytes += g->list[at].bytes;
+        remove_gap(g, at);
+    }
+}
+
+static int by_end(const void *left, const void *right) {
+    const item *a = *(const item *const *)left, *b = *(const item *const *)right;
+    return a->last != b->last ? descending(b->last, a->last) : descending(b->index, a->index);
+}
+
+/* Places each where it begins, after what has ended before has left. */
+static exn_status place_by_time(planner *p, exn_context *ctx) {
+    gaps g = {exn_calloc(ctx, p->count, sizeof *g.list), 0, 0};
+    if (g.list == NULL) return EXN_E_NOMEM;
+    const item **begins = p->order, **ends = p->best_order;
+    for (size_t i = 0; i < p->count; i++) begins[i] = ends[i] = &p->items[i];
+    qsort(begins, p->count, sizeof *begins, by_time);
+    qsort(ends, p->count, sizeof *ends, by_end);
+    for (size_t i = 0, ended = 0, alive = 0; i < p->count; i++) {
+        for (; ends[ended]->last < begins[i]->first; ended++) {
+            alive -= ends[ended]->bytes;
+            give_gap(&g, p->best_offset[ends[ended] - p->items], ends[ended]->bytes);
+        }
+        alive += begins[i]->bytes;
+        if (alive > p->lower_bound) p->lower_bound = alive;
+        p->best_offset[begins[i] - p->items] = take_gap(&g, begins[i]->bytes);
+    }
+    p->best = g.top;
+    exn_free(ctx, g.list);
+    return EXN_OK;
+}
+
 /* ---- Set-up ---- */
 
 /* Bytes alive at each item's first step; the largest is the lower bound, because every peak begins with somebody. */
@@ -204,7 +290,9 @@ exn_status exn_arena_assign(exn_arena_plan *out, exn_context *ctx, exn_interval 
     exn_status status = EXN_E_NOMEM;
     if (count >= UINT32_MAX) return exn_fail(ctx, EXN_E_INVALID, "%zu intervals are too many", count);
     if (allocate(&p, ctx, count)) status = collect(&p, ctx, intervals, count);
-    if (status == EXN_OK && p.count > 0) {
+    if (status == EXN_OK && p.count > MANY) {
+        status = place_by_time(&p, ctx);
+    } else if (status == EXN_OK && p.count > 0) {
         measure_breadth(&p);
         try_greedy_orders(&p);
         search(&p);

@@ -80,6 +80,10 @@ exn_status exn_infer_emit(exn_value_id *out, exn_infer *s, exn_op op, exn_value_
 
 /* ---- the walk ---- */
 
+/* Values of a bound graph, constants among them, as a multiple of the context's limit on nodes: EXN_ONNX_TENSORS, and two for
+ * each node. */
+#define VALUES 4u
+
 /* Inputs that a rule may add to those that the file gives. */
 #define ROOM 2u
 
@@ -160,10 +164,23 @@ static exn_status check_shapes(const exn_infer *s) {
     return EXN_OK;
 }
 
+/* Planning takes as long as there are operators and values once formulas are taken apart. */
+static exn_status check_counts(const exn_infer *s) {
+    const size_t limit = exn_context_limits(s->ctx)->nodes;
+    if (s->graph->node_count >= limit)
+        return exn_fail(s->ctx, EXN_E_FORMAT,
+                        "the network comes apart into more operators than the context's limit, %zu", limit);
+    if (s->graph->value_count + s->out_count > VALUES * limit)
+        return exn_fail(s->ctx, EXN_E_FORMAT, "more values than %u times the context's limit on nodes, %zu", VALUES,
+                        limit);
+    return EXN_OK;
+}
+
 static exn_status append_computed(exn_value_id *outputs, exn_infer *s, const char *const *names, const char *name) {
     if (s->dtype != EXN_F32)
         return exn_fail(s->ctx, EXN_E_UNSUPPORTED, "it computes %s; computed values are float32",
                         exn_dtype_name(s->dtype));
+    EXN_TRY(check_counts(s));
     for (size_t i = 0; i < s->out_count; i++)
         EXN_TRY(exn_graph_value(&outputs[i], s->graph, names[i], EXN_F32, &s->shape[i]));
     return exn_graph_append(s->graph, s->op, name, s->in, s->in_count, outputs, s->out_count, &s->attrs);

@@ -103,10 +103,14 @@ static void take_offsets(exn_plan *plan, const exn_interval *intervals) {
         if (plan->steps[s].workspace_bytes) plan->steps[s].workspace_offset = intervals[next++].offset;
 }
 
+/* First what each step has more than the one before, modulo the size of size_t; then the sums. */
 static void sum_live_bytes(exn_plan *plan, const exn_interval *intervals, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        for (size_t s = intervals[i].first; s <= intervals[i].last; s++)
-            plan->steps[s].live_bytes += exn_round_up(intervals[i].bytes);
+    for (size_t i = 0; i < count; i++) {
+        const size_t bytes = exn_round_up(intervals[i].bytes), after = intervals[i].last + 1;
+        plan->steps[intervals[i].first].live_bytes += bytes;
+        if (after < plan->step_count) plan->steps[after].live_bytes -= bytes;
+    }
+    for (size_t s = 1; s < plan->step_count; s++) plan->steps[s].live_bytes += plan->steps[s - 1].live_bytes;
 }
 
 static void resolve(exn_plan *plan, exn_operand *operand, size_t step) {

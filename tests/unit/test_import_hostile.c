@@ -160,32 +160,41 @@ static exn_status open_and_bind(exn_context *failing, void *user) {
 
 /* What the embedding program allows is what counts. */
 START_TEST(limits_of_the_context) {
+#define BLOCKS "tests/golden/data/blocks.onnx"
+#define APART "tests/golden/data/layer_norms.onnx" /* few nodes, of which each is a formula of many */
+#define PARTS "tests/unit/data/parts.onnx"
     static const struct {
+        const char *network;
+        size_t side;
         exn_context_options options;
         exn_status status;
         const char *said;
     } cases[] = {
-        {{.file_limit_bytes = 19000}, EXN_E_FORMAT, "the context's limit is 19000"},
-        {{.node_limit = 10}, EXN_E_FORMAT, "limit on nodes"},
-        {{.element_limit = 100}, EXN_E_SHAPE, "more than 100 elements"},
-        {{.block_limit_bytes = 5000}, EXN_E_NOMEM, "the context's limit is 5000"},
-        {{.file_limit_bytes = 20000, .node_limit = 30, .element_limit = 10000}, EXN_OK, ""},
+        {BLOCKS, 12, {.file_limit_bytes = 19000}, EXN_E_FORMAT, "the context's limit is 19000"},
+        {BLOCKS, 12, {.node_limit = 10}, EXN_E_FORMAT, "limit on nodes"},
+        {BLOCKS, 12, {.element_limit = 100}, EXN_E_SHAPE, "more than 100 elements"},
+        {BLOCKS, 12, {.block_limit_bytes = 5000}, EXN_E_NOMEM, "the context's limit is 5000"},
+        {BLOCKS, 12, {.file_limit_bytes = 20000, .node_limit = 30, .element_limit = 10000}, EXN_OK, ""},
+        {APART, 0, {.node_limit = 20}, EXN_E_FORMAT, "comes apart into more operators"},
+        {APART, 0, {.node_limit = 100}, EXN_OK, ""},
+        {PARTS, 0, {.node_limit = 10}, EXN_E_FORMAT, "more values"},
+        {PARTS, 0, {.node_limit = 20}, EXN_OK, ""},
     };
-    char *path = unit_source_path("tests/golden/data/blocks.onnx");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *path = unit_source_path(cases[i].network);
         exn_context_options options = cases[i].options;
         exn_context *limited;
         exn_model *model = NULL;
         options.struct_size = sizeof options;
         ck_assert_int_eq(exn_context_create(&limited, &options), EXN_OK);
-        const exn_model_options size = {.struct_size = sizeof size, .height = 12, .width = 12};
+        const exn_model_options size = {.struct_size = sizeof size, .height = cases[i].side, .width = cases[i].side};
         const exn_status status = exn_model_open(&model, limited, path, &size);
         ck_assert_msg(status == cases[i].status && strstr(exn_context_error(limited), cases[i].said) != NULL,
                       "case %zu: %s: %s", i, exn_status_name(status), exn_context_error(limited));
         exn_model_destroy(model);
         exn_context_destroy(limited);
+        free(path);
     }
-    free(path);
 }
 END_TEST
 
@@ -204,8 +213,10 @@ static exn_status open_only(exn_context *failing, void *user) {
 }
 
 START_TEST(short_of_memory_elsewhere) {
-    static const char *const names[] = {"tests/unit/data/external.onnx", "tests/golden/data/gemm.onnx",
-                                        "tests/golden/data/constants.onnx", "tests/golden/data/gates.onnx"};
+    static const char *const names[] = {"tests/unit/data/external.onnx",    "tests/golden/data/gemm.onnx",
+                                        "tests/golden/data/constants.onnx", "tests/golden/data/gates.onnx",
+                                        "tests/golden/data/functions.onnx", "tests/golden/data/layer_norms.onnx",
+                                        "tests/golden/data/spread.onnx",    "tests/golden/data/reductions.onnx"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char *path = unit_source_path(names[i]);
         unit_sweep_failures(open_only, path);

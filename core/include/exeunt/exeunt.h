@@ -87,7 +87,8 @@ typedef struct exn_context_options {
     size_t
         file_limit_bytes; /* the largest network, weights beside it, profile; beyond it EXN_E_FORMAT. Default: none */
     size_t
-        node_limit; /* operators of a network, to which its other lists are in proportion. Default: 2^16; the most: 2^24 */
+        node_limit; /* operators of a network, as the file has them and once formulas are taken apart; its other lists are in
+                       proportion. Default: 2^16; the most: 2^24 */
     size_t element_limit; /* elements of one tensor; beyond it EXN_E_SHAPE. Default, and the most: 2^31 */
 } exn_context_options;
 

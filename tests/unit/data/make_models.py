@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the small ONNX files beside it: sound networks (tiny.onnx, every_pixel.onnx and huge.onnx), networks with weights in other files, and
-networks with one thing wrong each, which test_import.c expects to be refused. Needs numpy and onnx; the files are
+"""Writes the small ONNX files beside it: sound networks (tiny.onnx, every_pixel.onnx, huge.onnx and parts.onnx), networks with
+weights in other files, and networks with one thing wrong each, which test_import.c expects to be refused. Needs numpy and onnx; the files are
 committed, so only who changes this script runs it."""
 
 import pathlib
@@ -56,6 +56,14 @@ def huge():
     nodes += [node("Add", f"{'a13' if i == 12 else f's{i + 1}'} a{i}", f"s{i}") for i in range(12, -1, -1)]
     nodes += [node("GlobalAveragePool", "s0", "p"), node("Flatten", "p", "y")]
     write("huge", nodes, [], inputs=[port("x", 1, 8, 16384, 16383)])
+
+
+def parts():
+    """Few nodes and many values."""
+    names = " ".join(f"p{i}" for i in range(48))
+    nodes = [node("Split", "x", names, axis=1, num_outputs=48), node("Concat", names, "c", axis=1),
+             node("GlobalAveragePool", "c", "g"), node("Flatten", "g", "y")]
+    write("parts", nodes, [], inputs=[port("x", 1, 48, 2, 2)], opset=18)
 
 
 def late():
@@ -147,6 +155,7 @@ def wrong():
     write("bad_rank", [conv], [TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1] * 9, raw_data=b"1234")])
     write("bad_computed_weights", [node("Conv", "x x", "y")], [])
     write("bad_gemm", [node("Flatten", "x", "f"), node("Gemm", "f w", "y")], [floats("w", 31, 3)])
+    write("bad_sum", [node("Sum", "x w x", "y")], [floats("w", 3, 1, 1)])
     write("bad_broadcast", [node("Add", "x w", "y")], [floats("w", 3, 1, 1)])
     write("bad_reshape", [node("Reshape", "x t", "y")], [ints("t", 1, 33)])
     write("bad_reshape_twice", [node("Reshape", "x t", "y")], [ints("t", -1, -1)])
@@ -181,3 +190,4 @@ if __name__ == "__main__":
     wrong()
     late()
     huge()
+    parts()
