@@ -72,6 +72,7 @@ exn_status exn_infer_variadic(exn_infer *s) {
         so_far = make(m, op, NULL, (exn_value_id[]){so_far, s->in[i]}, 2);
     if (mean) return LAST_TWO(Mul, so_far, number(m, 1.0f / (float)count));
     if (count == 1) return LAST_ONE(Identity, so_far);
+    EXN_TRY(m->status);
     s->op = op;
     s->in[0] = so_far;
     s->in[1] = s->in[count - 1];

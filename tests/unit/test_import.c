@@ -305,6 +305,7 @@ static const refusal refusals[] = {
     {"bad_rank", EXN_E_FORMAT, "too many dimensions"},
     {"bad_computed_weights", EXN_E_UNSUPPORTED, "weights are computed"},
     {"bad_gemm", EXN_E_SHAPE, "rows of 32 against columns of 31"},
+    {"bad_sum", EXN_E_SHAPE, "cannot be broadcast"},
     {"bad_broadcast", EXN_E_SHAPE, "cannot be broadcast"},
     {"bad_reshape", EXN_E_SHAPE, "32 elements, the target shape 33"},
     {"bad_reshape_twice", EXN_E_SHAPE, "target dimension 1 is -1"},
