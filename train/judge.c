@@ -246,7 +246,9 @@ static exn_status judge(judgement *j, exn_session *s) {
                                    .temperature = j->temperature,
                                    .kernels = s->trainer->kernels,
                                    .untouched = j->untouched,
-                                   .usable = s->done};
+                                   .usable = s->done,
+                                   .few_classes = s->prior.used,
+                                   .normalised = s->normal.used};
     for (size_t t = 0; t < EXN_POINTS; t++)
         EXN_TRY(exn_policy_decide(&j->point[t], s->ctx, (exn_target)(t + 1), &evidence, &j->costs));
     j->policy = j->point[s->trainer->target - 1];

@@ -19,6 +19,12 @@
 /* So many labels vouch for half of what was gained. */
 #define HALF_GAIN 20.0
 static const double share_of_gain[EXN_POINTS] = {0.2, 1}; /* by target - 1 */
+/* What undoing another camera gave other people at least, in the mean: believed as far as labels do not say better. */
+#define GAIN_OF_NORMALISING 0.045
+/* How many labels other people's log-loss counts for where it is chosen how much exits carry. */
+#define OTHERS_LABELS 40.0
+/* Exits err differently where most classes never come, and nobody's labels say so. */
+#define CARRY_OF_FEW_CLASSES 0.6f
 /* What may be lost by anybody, and how much more by whom many samples speak for, a label as much as two without. */
 #define ALLOWED_LEAST 0.002
 #define ALLOWED_MORE 0.0075
@@ -218,15 +224,22 @@ static double chain_loss(const search *s, const bool *all, float carry) {
     return loss;
 }
 
+/* By the log-loss of the person's labels, and of other people's where these are few. */
 static float choose_carry(const search *s, const bool *all) {
-    static const float carries[] = {0.4f, 0.2f, 0.6f, 0.0f};
-    float best = s->best.labelled ? carries[0] : 0.6f;
-    double least = INFINITY;
-    for (size_t k = 0; s->labels >= EXN_POLICY_SURE && k < sizeof carries / sizeof *carries; k++) {
-        const double loss = chain_loss(s, all, carries[k]);
+    static const struct {
+        float carry;
+        double others; /* their log-loss an exit, above the least */
+    } tried[] = {{0.2f, 0}, {0.4f, 0.008}, {0.6f, 0.045}, {0.0f, 0.013}};
+    if (!s->best.labelled && s->e->few_classes) return CARRY_OF_FEW_CLASSES;
+    float best = tried[0].carry;
+    double least = INFINITY, exits = 0;
+    for (size_t x = 0; x < s->e->exits; x++) exits += all[x];
+    for (size_t k = 0; k < sizeof tried / sizeof *tried; k++) {
+        const double own = s->labels ? (double)s->labels * chain_loss(s, all, tried[k].carry) / exits : 0;
+        const double loss = own + OTHERS_LABELS * tried[k].others;
         if (!(loss < least)) continue;
         least = loss;
-        best = carries[k];
+        best = tried[k].carry;
     }
     return best;
 }
@@ -250,8 +263,8 @@ static void look_at_the_whole(search *s, exn_target target) {
     }
     const double labels = (double)s->labels, gained = s->whole - untouched;
     const double speak = (labels + 0.5 * (double)e->samples) / ENOUGH_TO_LOSE;
-    const double vouch = vouching(s) / HALF_GAIN;
-    p->gain = gained > 0 ? gained * vouch * vouch / (vouch * vouch + 1) : 0;
+    const double vouch = vouching(s) / HALF_GAIN, sure = vouch * vouch / (vouch * vouch + 1);
+    p->gain = (gained > 0 ? sure * gained : 0) + (e->normalised ? (1 - sure) * GAIN_OF_NORMALISING : 0);
     p->allowed = ALLOWED_LEAST + ALLOWED_MORE * (speak < 1 ? speak : 1) + share_of_gain[target - 1] * p->gain;
 }
 

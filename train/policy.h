@@ -17,11 +17,13 @@ typedef struct exn_evidence {
     const exn_kernel_set *kernels;
     const size_t *untouched; /* [samples]: what the untouched network says */
     const bool *usable;      /* [exits]: trained and judged */
+    bool few_classes;        /* a prior without labels has found that few of the classes come */
+    bool normalised;         /* the person's camera is another, and the input is brought to the general one's */
 } exn_evidence;
 
 /* Exits may carry: an exit then goes by its own logits and, less and less, by those of the enabled exits before it
- * (exn_exit_score). How much is chosen from a short list by log-loss out of fold with all usable exits; few labels: fixed
- * values.
+ * (exn_exit_score). How much is chosen from a short list by log-loss with all usable exits, the person's out of fold and, as
+ * if it were that of forty labels, other people's.
  *
  * Decides one target. All usable exits are enabled, with one threshold; an end, where the deepest exit takes whatever comes, is
  * tried as well. The cheapest candidate wins whose expected loss beside never leaving is allowed; then exits go that cost more
@@ -31,7 +33,8 @@ typedef struct exn_evidence {
  *                   mixed by the number of labels. Belief: seven tenths the probability that the whole cascade gives to an
  *                   answer, which varies little, and the rest whether it was right, which is not biased
  *   allowed         a little at either target; and, of what personalising is believed to have gained over the untouched
- *                   network, a fifth for KEEP, all for UNTOUCHED
+ *                   network, a fifth for KEEP, all for UNTOUCHED. Few labels say little of that gain: the fewer, the more
+ *                   it is drawn to what others gained, which is nothing, or a lot where another camera was undone
  *
  * With fewer than EXN_POLICY_LABELS labels, probabilities alone are believed; with fewer than EXN_POLICY_SURE they may only
  * forbid, and there is no end. If nothing saves at least one part in a hundred, no early exit is enabled. */

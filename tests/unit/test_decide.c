@@ -245,6 +245,42 @@ START_TEST(other_people_count_more_than_few_labels) {
 }
 END_TEST
 
+/* With few labels exits carry as suits other people; many say it themselves. */
+START_TEST(few_labels_carry_as_others_do) {
+    world w;
+    exn_policy p;
+    make_world(&w, 0, 0); /* early exits are wrong about everything: carrying harms */
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert_float_eq(p.carry, 0);
+    for (size_t i = 12; i < N; i++) w.label[i] = EXN_UNLABELLED;
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert_float_eq(p.carry, 0.2f);
+    for (size_t i = 0; i < N; i++) w.label[i] = EXN_UNLABELLED;
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert_float_eq(p.carry, 0.2f);
+    w.evidence.few_classes = true;
+    decide(&p, &w, EXN_TARGET_KEEP);
+    ck_assert_float_eq(p.carry, 0.6f);
+}
+END_TEST
+
+/* What others gained by it may be spent as long as labels do not say better. */
+START_TEST(undoing_a_camera_is_a_gain) {
+    world w;
+    exn_policy plain, normalised;
+    make_world(&w, N, N);
+    for (size_t labels = 0; labels <= N; labels += 10) {
+        for (size_t i = 0; i < N; i++) w.label[i] = i < labels ? 1 : EXN_UNLABELLED;
+        w.evidence.normalised = false;
+        decide(&plain, &w, EXN_TARGET_KEEP);
+        w.evidence.normalised = true;
+        decide(&normalised, &w, EXN_TARGET_KEEP);
+        ck_assert(plain.gain == 0 && normalised.gain > 0 && normalised.gain < (labels < 100 ? 0.045 : 0.002));
+        ck_assert_double_eq_tol(normalised.allowed, plain.allowed + 0.2 * normalised.gain, 1e-12);
+    }
+}
+END_TEST
+
 START_TEST(others_lose_more_at_lower_thresholds) {
     ck_assert_double_eq(exn_caution_loss(1.0f, 50), 0);
     ck_assert_double_eq_tol(exn_caution_loss(0.95f, 50), 0.007, 1e-8);
@@ -355,5 +391,6 @@ int main(void) {
                                many_exits_are_used, exits_as_good_as_the_last_are_used_early,
                                exits_worse_than_the_last_stay_closed, gain_is_spent_where_asked_for,
                                few_labels_end_nothing, other_people_count_more_than_few_labels,
+                               few_labels_carry_as_others_do, undoing_a_camera_is_a_gain,
                                others_lose_more_at_lower_thresholds, clopper_pearson, profile_keeps_its_points, NULL});
 }
