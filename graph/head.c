@@ -9,8 +9,17 @@ const char *const exn_head_kind_names[EXN_HEAD_KINDS] = {
     [EXN_HEAD_CONV] = "conv", [EXN_HEAD_CLASSIFIER] = "classifier", [EXN_HEAD_CONV2] = "conv2",
     [EXN_HEAD_WIDE] = "wide"};
 
+/* What a kind is made of. */
+static const struct {
+    size_t hidden[EXN_HEAD_STAGES_MAX]; /* channels that its convolutions make, 0 where it has none */
+    size_t grid;
+} kinds[EXN_HEAD_KINDS] = {
+    [EXN_HEAD_AUTO] = {{0}, 1},  [EXN_HEAD_LINEAR] = {{0}, 1},     [EXN_HEAD_POOLED] = {{0}, 4},
+    [EXN_HEAD_CONV] = {{64}, 4}, [EXN_HEAD_CLASSIFIER] = {{0}, 1}, [EXN_HEAD_CONV2] = {{128, 256}, 3},
+    [EXN_HEAD_WIDE] = {{96}, 4}};
+
 bool exn_head_keeps_map(exn_head_kind kind) {
-    return kind == EXN_HEAD_POOLED || exn_head_stages(kind) > 0;
+    return kinds[kind].grid > 1;
 }
 
 const char *exn_head_tensor_name(exn_head_tensor which) {
@@ -25,7 +34,7 @@ const char *exn_head_tensor_name(exn_head_tensor which) {
 }
 
 size_t exn_head_grid(exn_head_kind kind) {
-    return kind == EXN_HEAD_CONV2 ? 3 : exn_head_keeps_map(kind) ? 4 : 1;
+    return kinds[kind].grid;
 }
 
 static size_t at_most(size_t size, size_t limit) {
@@ -46,7 +55,9 @@ size_t exn_head_prefix_shape(size_t *h, size_t *w, size_t *c, const exn_head *he
 }
 
 size_t exn_head_stages(exn_head_kind kind) {
-    return kind == EXN_HEAD_CONV2 ? 2 : kind == EXN_HEAD_CONV || kind == EXN_HEAD_WIDE ? 1 : 0;
+    size_t stages = 0;
+    while (stages < EXN_HEAD_STAGES_MAX && kinds[kind].hidden[stages]) stages++;
+    return stages;
 }
 
 exn_head_stage exn_head_stage_at(const exn_head *head, size_t i) {
@@ -59,7 +70,7 @@ exn_head_stage exn_head_stage_at(const exn_head *head, size_t i) {
         stage.stride = at_most(stage.h, stage.w) < 14 ? 1 : 2;
         stage.oh = (stage.h - 1) / stage.stride + 1; /* 3x3 with one row of padding on either side */
         stage.ow = (stage.w - 1) / stage.stride + 1;
-        stage.hidden = head->kind == EXN_HEAD_CONV ? 64 : head->kind == EXN_HEAD_WIDE ? 96 : at == 0 ? 128 : 256;
+        stage.hidden = kinds[head->kind].hidden[at];
     }
     stage.first = i == 0 ? EXN_HEAD_DW_WEIGHT : EXN_HEAD_DW2_WEIGHT;
     return stage;
