@@ -152,7 +152,7 @@ static bool leave_samples(const exn_job *job, size_t exit, const float *logits) 
         }
         size_t label;
         const float confidence = look(&label, job, rule, logits + sample * classes, sample, classes);
-        if (last || (rule->enabled && confidence >= rule->threshold)) /* the line that decides */
+        if (last || exn_exit_takes(rule, confidence)) /* the line that decides */
             job->leaves[sample] = (exn_leave){exit, label, confidence};
         else
             staying++;

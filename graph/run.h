@@ -42,6 +42,10 @@ void exn_exec_profile(exn_exec *exec, size_t repeats, double seconds[]);
 /* What an exit goes by: score = logits / temperature + carry * score, in place, where `score` is what the last enabled exit made of
  * the sample. With carry 0, `score` is not read. */
 void exn_exit_score(float *score, const float *logits, size_t classes, const exn_exit_rule *rule);
+/* Whether an enabled exit takes a sample that it is that sure of; the last one takes all that is left without being asked. */
+static inline bool exn_exit_takes(const exn_exit_rule *rule, float confidence) {
+    return confidence >= rule->threshold;
+}
 /* Largest logit's index and its probability under softmax(logits / temperature); ties go to the lower index. NaN
  * logits give confidence NaN, which no threshold accepts. Same bits on every set with fused multiply-add. */
 float exn_confidence(size_t *label, const exn_kernel_set *kernels, const float *logits, size_t classes,

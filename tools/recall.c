@@ -113,7 +113,7 @@ static exn_leaving leave(const recalling *r, const exn_exit_rule *rules, size_t 
         exn_exit_score(r->score, r->table[e] + sample * r->classes, r->classes, &rules[e]);
         const float confidence = exn_confidence(&out.answer, r->trainer->kernels, r->score, r->classes, 1.0f);
         out.exit = e;
-        if (last || confidence >= rules[e].threshold) return out;
+        if (last || exn_exit_takes(&rules[e], confidence)) return out;
     }
 }
 

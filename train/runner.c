@@ -33,17 +33,17 @@ const char *exn_runner_error(const exn_runner *runner) {
 }
 
 /* The untouched network answers at its own temperature, not at the personal one. */
-static exn_status build_stage(exn_stage *stage, const exn_runner *runner, exn_rung rung, const char *packed) {
+static exn_status build_stage(exn_stage *stage, const exn_runner *runner, const exn_exit_rule *rules,
+                              const char *packed) {
     const exn_profile *profile = runner->profile;
     stage->rules = exn_calloc(runner->ctx, profile->exit_count, sizeof *stage->rules);
     if (!stage->rules) return EXN_E_NOMEM;
-    if (rung == EXN_RUNG_WHOLE) {
+    if (!rules) {
         stage->rules[0] = (exn_exit_rule){.enabled = true, .temperature = 1.0f};
         EXN_TRY(exn_network_build(&stage->network, profile, 1, EXN_NETWORK_UNTOUCHED));
     } else {
-        EXN_TRY(exn_network_build_ruled(&stage->network, profile, 1, runner->rules[rung]));
-        for (size_t i = 0; i < stage->network.exit_count; i++)
-            stage->rules[i] = runner->rules[rung][stage->network.exit[i]];
+        EXN_TRY(exn_network_build_ruled(&stage->network, profile, 1, rules));
+        for (size_t i = 0; i < stage->network.exit_count; i++) stage->rules[i] = rules[stage->network.exit[i]];
     }
     const exn_plan_options options = {.kernels = &profile->model->kernels,
                                       .threads = runner->threads,
@@ -56,9 +56,9 @@ static exn_status build_stage(exn_stage *stage, const exn_runner *runner, exn_ru
     return exn_exec_keep_scores(stage->exec);
 }
 
-exn_status exn_stage_create(exn_stage *out, const exn_runner *runner, exn_rung rung, const char *packed) {
+exn_status exn_stage_create(exn_stage *out, const exn_runner *runner, const exn_exit_rule *rules, const char *packed) {
     exn_stage stage = {0};
-    const exn_status status = build_stage(&stage, runner, rung, packed);
+    const exn_status status = build_stage(&stage, runner, rules, packed);
     if (status == EXN_OK)
         *out = stage;
     else
@@ -79,8 +79,8 @@ static exn_status set_up(exn_runner *runner, const exn_runner_options *options) 
     runner->preprocess =
         options->whole_network ? profile->preprocess : exn_normalisation_fold(&profile->preprocess, &profile->normal);
     EXN_TRY(exn_runner_begin_watch(runner, options->target, options->whole_network ? 0 : options->audit_share));
-    EXN_TRY(exn_stage_create(&runner->stage, runner, options->whole_network ? EXN_RUNG_WHOLE : runner->bypass.rung,
-                             options->packed));
+    const exn_rung rung = options->whole_network ? EXN_RUNG_WHOLE : runner->bypass.rung;
+    EXN_TRY(exn_stage_create(&runner->stage, runner, runner->rules[rung], options->packed));
     return exn_resizer_create(&runner->resizer, runner->ctx);
 }
 

@@ -35,8 +35,9 @@ struct exn_runner {
     char message[EXN_MESSAGE_BYTES];
 };
 
-/* What a rung runs. packed: path of a file of packed weights, or NULL. On failure nothing is left. */
-exn_status exn_stage_create(exn_stage *out, const exn_runner *runner, exn_rung rung, const char *packed);
+/* A network with the exits that `rules` enable ([exits of the profile]; NULL: the untouched one). packed: path of a file of packed
+ * weights, or NULL. On failure nothing is left. */
+exn_status exn_stage_create(exn_stage *out, const exn_runner *runner, const exn_exit_rule *rules, const char *packed);
 void exn_stage_destroy(exn_stage *stage, exn_context *ctx);
 /* The rules of the rungs and what is expected of them, from the profile's point for `target`; audits where share is above 0. */
 exn_status exn_runner_begin_watch(exn_runner *runner, exn_target target, double share);

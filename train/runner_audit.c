@@ -47,7 +47,7 @@ exn_status exn_runner_begin_watch(exn_runner *runner, exn_target target, double 
 
 /* ---- one audit ---- */
 
-/* Every exit of either rung, none of which lets nothing pass. */
+/* Every exit of either rung, and the last: none of them is an end. */
 static exn_status make_deep(exn_runner *runner) {
     exn_exit_rule *all = exn_calloc(runner->ctx, runner->profile->exit_count, sizeof *all);
     if (!all) return EXN_E_NOMEM;
@@ -56,10 +56,7 @@ static exn_status make_deep(exn_runner *runner) {
         all[i].enabled |= runner->rules[EXN_RUNG_CASCADE][i].enabled;
         all[i].threshold = 1;
     }
-    exn_exit_rule *const cut = runner->rules[EXN_RUNG_CUT];
-    runner->rules[EXN_RUNG_CUT] = all;
-    const exn_status status = exn_stage_create(&runner->deep, runner, EXN_RUNG_CUT, NULL);
-    runner->rules[EXN_RUNG_CUT] = cut;
+    const exn_status status = exn_stage_create(&runner->deep, runner, all, NULL);
     exn_free(runner->ctx, all);
     for (size_t i = 0; status == EXN_OK && i < runner->deep.network.exit_count; i++)
         runner->sinks[i] = runner->logits + i * runner->profile->class_count;
@@ -76,7 +73,7 @@ static bool answers_differ(const exn_runner *runner, exn_rung rung) {
         if (!rule->enabled && i + 1 < network->exit_count) continue;
         exn_exit_score(runner->score, runner->logits + i * classes, classes, rule);
         const float confidence = exn_confidence(&label, &runner->profile->model->kernels, runner->score, classes, 1.0f);
-        if (answer == SIZE_MAX && confidence >= rule->threshold) answer = label;
+        if (answer == SIZE_MAX && exn_exit_takes(rule, confidence)) answer = label;
     }
     return answer != SIZE_MAX && answer != label;
 }
@@ -96,7 +93,7 @@ static exn_status look_deeper(bool differs[EXN_RUNGS], exn_runner *runner) {
 static exn_status move_to(exn_runner *runner, const exn_bypass *next) {
     exn_stage stage;
     if (next->rung != runner->bypass.rung) {
-        EXN_TRY(exn_stage_create(&stage, runner, next->rung, NULL));
+        EXN_TRY(exn_stage_create(&stage, runner, runner->rules[next->rung], NULL));
         exn_stage_destroy(&runner->stage, runner->ctx);
         runner->stage = stage;
     }
