@@ -181,18 +181,10 @@ static exn_status compare_with_before(const exn_job *job) {
 
 static exn_status add_sample(exn_job *job, exn_dataset *data, size_t index, int64_t label) {
     exn_datum sample;
-    EXN_TRY(exn_dataset_read(&sample, data, index));
-    exn_status status;
-    if (sample.chw == NULL) {
-        status = exn_trainer_add(job->trainer, &sample.image, label);
-    } else {
-        const exn_model *model = job->person.model;
-        if (sample.c != model->channels || sample.h != model->height || sample.w != model->width)
-            return exn_fail(job->tool->ctx, EXN_E_SHAPE, "%s: is %zux%zux%zu, the network takes %zux%zux%zu",
-                            exn_dataset_name(data, index), sample.c, sample.h, sample.w, model->channels, model->height,
-                            model->width);
-        status = exn_trainer_add_tensor(job->trainer, sample.chw, label);
-    }
+    const exn_model *model = job->person.model;
+    EXN_TRY(exn_dataset_read_for(&sample, data, index, model->channels, model->height, model->width));
+    const exn_status status = sample.chw == NULL ? exn_trainer_add(job->trainer, &sample.image, label)
+                                                 : exn_trainer_add_tensor(job->trainer, sample.chw, label);
     return status < EXN_OK ? exn_fail_in(job->tool->ctx, status, "%s", exn_dataset_name(data, index)) : status;
 }
 

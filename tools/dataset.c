@@ -161,6 +161,13 @@ exn_status exn_dataset_read(exn_datum *out, exn_dataset *data, size_t index) {
     return EXN_OK;
 }
 
+exn_status exn_dataset_read_for(exn_datum *out, exn_dataset *data, size_t index, size_t c, size_t h, size_t w) {
+    EXN_TRY(exn_dataset_read(out, data, index));
+    if (!out->chw || (out->c == c && out->h == h && out->w == w)) return EXN_OK;
+    return exn_fail(data->ctx, EXN_E_SHAPE, "%s: is %zux%zux%zu, the network takes %zux%zux%zu",
+                    exn_dataset_name(data, index), out->c, out->h, out->w, c, h, w);
+}
+
 exn_status exn_dataset_hash(uint64_t *out, exn_dataset *data, size_t index) {
     if (data->files != NULL) {
         uint8_t *bytes = NULL;

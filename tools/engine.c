@@ -166,12 +166,8 @@ exn_status exn_feeder_prepare(exn_feeder *feeder, exn_dataset *data, size_t inde
     const exn_model *model = feeder->profile->model;
     const size_t pixels = model->height * model->width;
     exn_datum sample;
-    EXN_TRY(exn_dataset_read(&sample, data, index));
+    EXN_TRY(exn_dataset_read_for(&sample, data, index, model->channels, model->height, model->width));
     if (sample.chw != NULL) {
-        if (sample.c != model->channels || sample.h != model->height || sample.w != model->width)
-            return exn_fail(feeder->profile->ctx, EXN_E_SHAPE, "%s: is %zux%zux%zu, the network takes %zux%zux%zu",
-                            exn_dataset_name(data, index), sample.c, sample.h, sample.w, model->channels, model->height,
-                            model->width);
         memcpy(feeder->chw, sample.chw, model->channels * pixels * sizeof(float));
         if (feeder->plain != feeder->chw) memcpy(feeder->plain, sample.chw, model->channels * pixels * sizeof(float));
         return EXN_OK;

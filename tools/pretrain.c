@@ -90,16 +90,9 @@ static exn_status add_photo(teaching *t, exn_dataset *data, size_t index, size_t
     exn_context *ctx = t->tool->ctx;
     const int64_t label = exn_dataset_label(data, index);
     exn_datum sample;
-    EXN_TRY(exn_dataset_read(&sample, data, index));
-    if (sample.chw == NULL) {
-        const exn_status status = exn_pretrainer_add(t->pretrainer, &sample.image, label, group);
-        return status == EXN_OK ? EXN_OK : exn_fail_in(ctx, status, "%s", exn_dataset_name(data, index));
-    }
-    if (sample.c != model->channels || sample.h != model->height || sample.w != model->width)
-        return exn_fail(ctx, EXN_E_SHAPE, "%s: is %zux%zux%zu, the network takes %zux%zux%zu",
-                        exn_dataset_name(data, index), sample.c, sample.h, sample.w, model->channels, model->height,
-                        model->width);
-    const exn_status status = exn_pretrainer_add_tensor(t->pretrainer, sample.chw, label, group);
+    EXN_TRY(exn_dataset_read_for(&sample, data, index, model->channels, model->height, model->width));
+    const exn_status status = sample.chw == NULL ? exn_pretrainer_add(t->pretrainer, &sample.image, label, group)
+                                                 : exn_pretrainer_add_tensor(t->pretrainer, sample.chw, label, group);
     return status == EXN_OK ? EXN_OK : exn_fail_in(ctx, status, "%s", exn_dataset_name(data, index));
 }
 
