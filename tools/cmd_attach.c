@@ -69,12 +69,15 @@ static json_t *exit_report(const exn_exit_info *info, const exn_exit *e, size_t 
     return object;
 }
 
+/* Figures of general photos that the exit had not seen; "-" where it has learned none. */
 static void print_exit(const exn_exit_info *info, const exn_exit *e, size_t index) {
-    printf("exit %zu  %5.1f %%  %-10s %s", index, 100.0 * info->macs_fraction, exn_head_kind_names[info->kind],
-           info->tap);
-    if (!isnan(e->general_accuracy))
-        printf("  right %.1f %%, temperature %.2f", 100.0 * e->general_accuracy, (double)e->general_temperature);
-    printf("\n");
+    char right[16] = "-", temperature[16] = "-";
+    if (!isnan(e->general_accuracy)) {
+        snprintf(right, sizeof right, "%.1f %%", 100.0 * e->general_accuracy);
+        snprintf(temperature, sizeof temperature, "%.2f", (double)e->general_temperature);
+    }
+    printf("%4zu %7.1f %%  %-10s %9s %11s  %s\n", index, 100.0 * info->macs_fraction, exn_head_kind_names[info->kind],
+           right, temperature, info->tap);
 }
 
 static json_t *pretrained_report(const exn_pretrained *p) {
@@ -95,6 +98,7 @@ static exn_status print_result(exn_tool *tool, const exn_profile *profile, const
     if (pretrained != NULL && !tool->json)
         printf("%zu photos, %zu left out; extracted in %.1f s (%.0f MB), trained in %.1f s\n", pretrained->photos,
                pretrained->skipped, pretrained->extract_s, (double)pretrained->cache_bytes / 1e6, pretrained->train_s);
+    if (!tool->json) printf("exit      MACs  %-10s %9s %11s  %s\n", "head", "right", "temperature", "tap");
     for (size_t i = 0; i < exn_profile_exit_count(profile); i++) {
         exn_exit_info info = {.struct_size = sizeof info};
         EXN_TRY(exn_profile_get_exit(&info, profile, i));
@@ -107,6 +111,7 @@ static exn_status print_result(exn_tool *tool, const exn_profile *profile, const
     if (pretrained != NULL) json_object_set_new(report, "pretrained", pretrained_report(pretrained));
     exn_report_real(report, "peak_rss_mb", exn_report_peak_rss_mb());
     if (tool->json) return exn_report_print(report, tool, false);
+    printf("wrote %s\n", path);
     json_decref(report);
     return EXN_OK;
 }

@@ -122,6 +122,12 @@ static void print_target(const exn_figures *f, const exn_profile *profile, size_
                100 * d->loss, 100 * d->allowed);
 }
 
+/* What a fresh head answers is nobody's accuracy. */
+static bool is_fresh(const exn_profile *profile, size_t exit) {
+    const exn_exit *e = &profile->exits[exit];
+    return exit + 1 < profile->exit_count && !e->trained && e->general.kind == EXN_HEAD_AUTO;
+}
+
 void exn_figures_print(const exn_figures *f, const exn_profile *profile) {
     char a[16], b[16], c[16];
     printf("%zu samples\n", f->samples);
@@ -132,7 +138,8 @@ void exn_figures_print(const exn_figures *f, const exn_profile *profile) {
         char name[64];
         snprintf(name, sizeof name, "exit %zu at %.16s%s", i, profile->exits[i].tap,
                  profile->exits[i].rule.enabled ? "" : " (off)");
-        printf("  %-28s %9s %9.3f %9s %9.3f %8s\n", name, percent(a, f->exits[i].accuracy), f->exits[i].median_ms,
+        const double right = is_fresh(profile, i) ? (double)NAN : f->exits[i].accuracy;
+        printf("  %-28s %9s %9.3f %9s %9.3f %8s\n", name, percent(a, right), f->exits[i].median_ms,
                percent(b, f->exits[i].macs_fraction), f->exits[i].cut_ms, percent(c, f->exits[i].share));
     }
     if (!f->points[profile->target - 1].known)

@@ -131,25 +131,35 @@ static double alone(const judgement *j, const exn_session *s, size_t e) {
     return (double)same / (double)s->count;
 }
 
+static bool is_first_used(const exn_policy *p, size_t e) {
+    for (size_t i = 0; i < e; i++)
+        if (p->enabled[i]) return false;
+    return true;
+}
+
+/* What holds for all exits together is said once, of the first that is used. */
+static void describe_used(char text[DECISION_BYTES], const judgement *j, const exn_session *s, size_t e) {
+    const exn_policy *p = &j->policy;
+    char from[48] = "the end: takes whatever comes,";
+    if (p->threshold[e] > 0)
+        snprintf(from, sizeof from, "enabled from confidence %.3f on: takes", (double)p->threshold[e]);
+    const int length = snprintf(text, DECISION_BYTES, "%s %.0f %% of the samples out of fold", from,
+                                100.0 * (double)p->taken[e] / (double)s->count);
+    if (is_first_used(p, e) && length > 0 && length < (int)DECISION_BYTES)
+        snprintf(text + length, DECISION_BYTES - (size_t)length,
+                 "; with the exits in use %zu of %zu %s, and leaving early is believed to cost %.1f points of accuracy "
+                 "where %.1f are allowed",
+                 p->right, p->judged, judged_by(p), 100 * p->loss, 100 * p->allowed);
+}
+
 static void describe_early(char text[DECISION_BYTES], const judgement *j, const exn_session *s, size_t e) {
     const exn_policy *p = &j->policy;
-    const double share = 100.0 * (double)p->taken[e] / (double)s->count;
     if (!s->folds)
         snprintf(text, DECISION_BYTES, "not trained: one sample cannot be learned from and judged");
     else if (!s->done[e])
         snprintf(text, DECISION_BYTES, "not trained: the budget ended before, or training diverged");
-    else if (p->enabled[e] && !(p->threshold[e] > 0))
-        snprintf(
-            text, DECISION_BYTES,
-            "the end: takes whatever comes, %.0f %% of the samples out of fold; with it %zu of %zu %s, and leaving "
-            "early is believed to cost %.1f points of accuracy where %.1f are allowed",
-            share, p->right, p->judged, judged_by(p), 100 * p->loss, 100 * p->allowed);
     else if (p->enabled[e])
-        snprintf(
-            text, DECISION_BYTES,
-            "enabled from confidence %.3f on: takes %.0f %% of the samples out of fold; with it %zu of %zu %s, and "
-            "leaving early is believed to cost %.1f points of accuracy where %.1f are allowed",
-            (double)p->threshold[e], share, p->right, p->judged, judged_by(p), 100 * p->loss, 100 * p->allowed);
+        describe_used(text, j, s, e);
     else
         snprintf(text, DECISION_BYTES,
                  "disabled: saves no time within the %.1f points of accuracy that leaving early may cost; alone it has "

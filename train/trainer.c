@@ -33,16 +33,20 @@ void exn_trainer_destroy(exn_trainer *trainer) {
 
 /* ---- creation ---- */
 
+/* How often a photo passes the backbone at most: again once normalised, where the general pixels are known. */
+static size_t passes_of(const exn_trainer *trainer) {
+    return trainer->profile->pixels.photos ? 2 : 1;
+}
+
 /* How many samples a run can hold at once within the budgets. */
 static exn_status limit_samples(exn_trainer *trainer, const exn_trainer_options *options) {
-    const size_t looks = trainer->profile->pixels.photos ? 2 : 1;
-    const size_t record = exn_cache_record_bytes(trainer->record_count, options->cache_half) * looks;
+    const size_t sample_bytes = exn_cache_record_bytes(trainer->record_count, options->cache_half) * passes_of(trainer);
     const size_t limit = options->cache_limit_bytes, budget = options->memory_budget_bytes;
     exn_trainer_estimate estimate = {.struct_size = sizeof estimate};
-    trainer->samples_most = limit ? limit / record : SIZE_MAX;
+    trainer->samples_most = limit ? limit / sample_bytes : SIZE_MAX;
     if (trainer->samples_most < SAMPLES_LEAST)
         return exn_fail(trainer->ctx, EXN_E_NOMEM, "a cache limit of %zu bytes is too small: %u samples take %zu",
-                        limit, SAMPLES_LEAST, SAMPLES_LEAST * record);
+                        limit, SAMPLES_LEAST, SAMPLES_LEAST * sample_bytes);
     EXN_TRY(exn_trainer_get_estimate(&estimate, trainer, SAMPLES_LEAST, 0));
     if (budget && estimate.peak_bytes > budget)
         return exn_fail(trainer->ctx, EXN_E_NOMEM, "a memory budget of %zu MB is too small: %u samples take %zu MB",
@@ -131,6 +135,11 @@ static exn_status check_label(const exn_trainer *trainer, int64_t label) {
                     trainer->profile->class_count - 1);
 }
 
+/* How many samples have this label; EXN_UNLABELLED is counted, too. */
+static size_t *class_slot(const exn_trainer *trainer, int64_t label) {
+    return &trainer->of_class[label + 1];
+}
+
 static void remove_sample(exn_trainer *trainer, size_t index) {
     const exn_sample gone = trainer->samples[index];
     trainer->samples[index] = trainer->samples[--trainer->sample_count];
@@ -138,17 +147,18 @@ static void remove_sample(exn_trainer *trainer, size_t index) {
     for (size_t i = 0; i < trainer->sample_count; i++) shared = shared || trainer->samples[i].record == gone.record;
     if (!shared) exn_cache_drop(trainer->cache, gone.record);
     exn_free(trainer->ctx, gone.bytes);
-    trainer->of_class[gone.label + 1]--;
+    --*class_slot(trainer, gone.label);
 }
 
-/* false: the newcomer is the one to go. */
+/* Before the newcomer's features are gathered: the cache holds no more records than samples_most. false: the newcomer is the one
+ * to go. */
 static bool make_room(exn_trainer *trainer, const exn_sample *newcomer) {
     if (trainer->sample_count < trainer->samples_most) return true;
     trainer->left_out++;
-    trainer->of_class[newcomer->label + 1]++;
+    ++*class_slot(trainer, newcomer->label);
     const size_t surplus = exn_samples_surplus(trainer->samples, trainer->sample_count, newcomer, trainer->of_class,
                                                trainer->profile->class_count);
-    trainer->of_class[newcomer->label + 1]--;
+    --*class_slot(trainer, newcomer->label);
     if (surplus == trainer->sample_count) return false;
     remove_sample(trainer, surplus);
     return true;
@@ -170,7 +180,7 @@ static exn_status add_input(exn_trainer *trainer, int64_t label, uint8_t *bytes)
                      sizeof *trainer->samples));
     EXN_TRY(exn_trainer_gather(&sample.record, &sample.content, trainer));
     trainer->samples[trainer->sample_count++] = sample;
-    trainer->of_class[sample.label + 1]++;
+    ++*class_slot(trainer, sample.label);
     return EXN_OK;
 }
 
@@ -228,11 +238,10 @@ exn_status exn_trainer_get_estimate(exn_trainer_estimate *out, const exn_trainer
                       exn_cache_record_bytes(trainer->record_count, trainer->cache_half)))
         return exn_fail(trainer->ctx, EXN_E_INVALID, "%zu and %zu samples cannot be addressed", labelled, unlabelled);
     EXN_TRY(exn_session_estimate(&estimate.macs, &training, trainer, labelled, unlabelled));
-    /* Another camera than the general one has every photo looked at twice, and its pixels kept. */
-    const size_t looks = trainer->profile->pixels.photos ? 2 : 1;
-    size_t held = looks == 2 ? samples * trainer->input_count : 0;
-    estimate.cache_bytes *= looks;
-    estimate.macs += (uint64_t)samples * looks * trainer->profile->model->macs;
+    const size_t passes = passes_of(trainer);
+    size_t held = passes == 2 ? samples * trainer->input_count : 0; /* the pixels, to be normalised */
+    estimate.cache_bytes *= passes;
+    estimate.macs += (uint64_t)samples * passes * trainer->profile->model->macs;
     if (!trainer->cache_in_file) held += estimate.cache_bytes;
     /* What extraction holds is given back before heads are trained. */
     estimate.peak_bytes = (trainer->extraction_bytes > training ? trainer->extraction_bytes : training) + held;
