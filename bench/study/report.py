@@ -85,7 +85,10 @@ def heading(key):
 
 def bars_section(cells):
     mark = {True: "pass", False: "**fail**", None: "-"}
-    return table(["bar", "", "figures"], [[f.bar, mark[f.passed], f.figures] for f in judge(cells)])
+    findings = judge(cells)
+    run = [f for f in findings if f.passed is not None]
+    count = f"{sum(f.passed for f in run)} of {len(run)} pass.\n\n" if run else ""
+    return count + table(["bar", "", "figures"], [[f.bar, mark[f.passed], f.figures] for f in findings])
 
 
 def trend(cells):

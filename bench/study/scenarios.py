@@ -146,9 +146,10 @@ def attach(prep, source):
 
 
 def measure(prep, source, profile):
-    """The cost table of a network, measured once unless it is wanted anew."""
+    """The cost table of a network, measured once unless it is wanted anew or is of other exits."""
     path = prep.folder(source.network) / "costs.json"
-    if prep.remeasure or not path.exists():
+    exits = len(prep.program.run("profile", "show", profile)["exits"])
+    if prep.remeasure or not path.exists() or len(program.read_costs(path).reach) != exits:
         photos = prep.out / "work" / "costs" / source.network.name
         shutil.rmtree(photos, ignore_errors=True)
         people.lay_out(source.people[0].photos[:COST_PHOTOS], photos)
