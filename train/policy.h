@@ -32,9 +32,10 @@ typedef struct exn_evidence {
  *   expected loss   what other people lost at this threshold (exn_caution_loss), and what this person is believed to lose,
  *                   mixed by the number of labels. Belief: seven tenths the probability that the whole cascade gives to an
  *                   answer, which varies little, and the rest whether it was right, which is not biased
- *   allowed         a little at either target; and, of what personalising is believed to have gained over the untouched
- *                   network, a fifth for KEEP, all for UNTOUCHED. Few labels say little of that gain: the fewer, the more
- *                   it is drawn to what others gained, which is nothing, or a lot where another camera was undone
+ *   allowed         a little at either target, the less the fewer samples speak; and, of what personalising is believed to
+ *                   have gained over the untouched network, a fifth for KEEP, all for UNTOUCHED. Few labels say little of that
+ *                   gain: the fewer, the more it is drawn to what others gained, which is nothing, or a lot where another camera
+ *                   was undone
  *
  * With fewer than EXN_POLICY_LABELS labels, probabilities alone are believed; with fewer than EXN_POLICY_SURE they may only
  * forbid, and there is no end. If nothing saves at least one part in a hundred, no early exit is enabled. */
