@@ -45,7 +45,8 @@ def read_arguments():
                    "bench/ on PYTHONPATH")
     p.add_argument("--heads", type=Path, help="folder with general profiles, NETWORK.safetensors each: those networks are not "
                    "pretrained again")
-    p.add_argument("--attach", nargs=argparse.REMAINDER, default=[], help="last: further words for exeunt attach")
+    p.add_argument("--attach", nargs=argparse.REMAINDER, default=[], help="last: words for exeunt attach about exits, instead of "
+                   "the study's own")
     p.add_argument("--finetune", type=int, default=0, metavar="N",
                    help="also fine-tune whole networks, for N people a scenario (torch)")
     p.add_argument("--only", choices=("prepare", "costs", "timing", "training", "report"),

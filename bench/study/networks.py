@@ -15,6 +15,7 @@ class Network:
     classes: Path  # names, one a line; None: the program's numbers
     mean: str
     std: str
+    exits: tuple = ()  # words for attach: where they stand; none: where it likes
 
     def attach_words(self):
         words = ["--mean", self.mean, "--std", self.std]
