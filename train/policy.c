@@ -25,8 +25,9 @@ static const double share_of_gain[EXN_POINTS] = {0.2, 1}; /* by target - 1 */
 #define OTHERS_LABELS 40.0
 /* Exits err differently where most classes never come, and nobody's labels say so. */
 #define CARRY_OF_FEW_CLASSES 0.6f
-/* What may be lost by whom this many samples speak for, a label as much as two without; the fewer speak, the less. */
-#define ALLOWED_MOST 0.0075
+/* What may be lost by anybody, and how much more by whom many samples speak for, a label as much as two without. */
+#define ALLOWED_LEAST 0.0015
+#define ALLOWED_MORE 0.006
 #define ENOUGH_TO_LOSE 50.0
 /* Other people's answers at an end, where the last exit's would have been asked. */
 #define LOSS_OF_END 0.004
@@ -264,7 +265,7 @@ static void look_at_the_whole(search *s, exn_target target) {
     const double speak = (labels + 0.5 * (double)e->samples) / ENOUGH_TO_LOSE;
     const double vouch = vouching(s) / HALF_GAIN, sure = vouch * vouch / (vouch * vouch + 1);
     p->gain = (gained > 0 ? sure * gained : 0) + (e->normalised ? (1 - sure) * GAIN_OF_NORMALISING : 0);
-    p->allowed = ALLOWED_MOST * (speak < 1 ? speak : 1) + share_of_gain[target - 1] * p->gain;
+    p->allowed = ALLOWED_LEAST + ALLOWED_MORE * (speak < 1 ? speak : 1) + share_of_gain[target - 1] * p->gain;
 }
 
 static void decide(search *s, exn_target target) {
