@@ -130,8 +130,8 @@ def finetuned(out, cells):
         scenario, person = path.parent.name, path.stem
         cell = cells.get(Key(scenario, "twins", 100, wholes.SIZE))
         mine = [run["methods"] for run in cell.runs if (run["person"], run["seed"]) == (person, wholes.SEED)] if cell else []
-        if mine:
-            found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if mine and {"rates", "exits"} <= set(found):
             ours = [percent(mine[0][method]["accuracy"]) for method in ("untouched", "last", KEEP)]
             whole = found["rates"].items()
             lines.append([scenario, person, *ours, ", ".join(f"{percent(w['accuracy'])} (rate {rate})" for rate, w in whole),
