@@ -2,6 +2,7 @@
  * Portable body of every slot of exn_f32_vector over an ISA's vec.h (kernels/vec.md). Include it once, after vec.h and
  * after `#define EXN_SET name`: it defines static functions exn_f32_<slot>_<name> and EXN_F32_VECTOR_INIT. */
 #include "kernels/kernel_set.h"
+#include "kernels/unroll.h"
 #include <math.h>
 #include <string.h>
 
@@ -140,11 +141,12 @@ static void EXN_OF_SET(axpy)(size_t n, float alpha, const float *x, float *y) {
 
 /* The 16 partial results of K6 live in memory, so that any number of lanes can work on them. */
 static inline float EXN_OF_SET(tree)(exn_reduction op, float partial[EXN_REDUCE_LANES]) {
-    for (size_t width = EXN_REDUCE_LANES / 2; width > 0; width /= 2)
-        for (size_t i = 0; i < width; i++) {
+    EXN_ROLL for (size_t width = EXN_REDUCE_LANES / 2; width > 0; width /= 2) {
+        EXN_ROLL for (size_t i = 0; i < width; i++) {
             const float a = partial[i], b = partial[i + width];
             partial[i] = op == EXN_REDUCE_SUM ? a + b : a > b || a != a ? a : b;
         }
+    }
     return partial[0];
 }
 

@@ -163,8 +163,8 @@ static void exn_winograd_in_careful(const exn_winograd_tiles *t, ptrdiff_t x, si
                         count);
 }
 
-EXN_INLINE void exn_winograd_in(const exn_winograd_tiles *t, const float *image, float *to, size_t m,
-                                exn_winograd_in_fn *window) {
+static __attribute__((noinline)) void exn_winograd_in(const exn_winograd_tiles *t, const float *image, float *to,
+                                                      size_t m, exn_winograd_in_fn *window) {
     const size_t p = m + 2;
     const bool rows_inside = t->y >= 0 && t->y + (ptrdiff_t)p <= (ptrdiff_t)t->h;
     const exn_winograd_steps steps = {t->row, t->pixel};
@@ -206,8 +206,9 @@ static void exn_winograd_out_careful(const exn_winograd_tiles *t, ptrdiff_t x, s
                             exn_vec_load(result + i * EXN_VEC_LANES), count);
 }
 
-EXN_INLINE void exn_winograd_out(const exn_winograd_tiles *t, const float *from, const float *bias, float *image,
-                                 const exn_epilogue *e, size_t m, exn_winograd_out_fn *window) {
+static __attribute__((noinline)) void exn_winograd_out(const exn_winograd_tiles *t, const float *from,
+                                                       const float *bias, float *image, const exn_epilogue *e, size_t m,
+                                                       exn_winograd_out_fn *window) {
     const bool rows_inside = t->y + (ptrdiff_t)m <= (ptrdiff_t)t->h;
     const exn_winograd_steps steps = {t->row, t->pixel};
     ptrdiff_t x = t->x;
