@@ -19,7 +19,8 @@ exn_status exn_preprocess_complete(exn_preprocess *options, exn_context *ctx, si
     }
     if ((unsigned)options->order > EXN_ORDER_GRAY)
         return exn_fail(ctx, EXN_E_INVALID, "preprocessing: unknown channel order %d", (int)options->order);
-    if (options->size == 0) options->size = height < width ? height : width;
+    if (options->size == 0)
+        options->size = height > width ? height : width; /* whatever a photo's shape, it covers the input */
     return EXN_OK;
 }
 

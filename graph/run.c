@@ -108,16 +108,23 @@ static void interleave_three(float *restrict y, const float *restrict planes, si
     }
 }
 
+void exn_exec_set_sample(exn_exec *exec, size_t sample, const float *chw) {
+    exn_shape one = exec->plan->input_shape;
+    one.dim[0] = 1;
+    const size_t count = exn_shape_elements(&one);
+    float *to = exn_exec_input(exec) + sample * count;
+    if (exn_memory_is_rows(&one))
+        memcpy(to, chw, count * sizeof *to);
+    else if (one.dim[1] == 3)
+        interleave_three(to, chw, count / 3);
+    else
+        exn_permute(&one, (const size_t[]){0, 2, 3, 1}, chw, to, exn_part_whole());
+}
+
 void exn_exec_set_nchw(exn_exec *exec, const float *nchw) {
     const exn_shape *shape = &exec->plan->input_shape;
-    const size_t pixels = shape->rank == 4 ? shape->dim[2] * shape->dim[3] : 0;
-    if (exn_memory_is_rows(shape))
-        memcpy(exn_exec_input(exec), nchw, exn_shape_elements(shape) * sizeof(float));
-    else if (shape->dim[1] == 3)
-        for (size_t n = 0; n < shape->dim[0]; n++)
-            interleave_three(exn_exec_input(exec) + 3 * pixels * n, nchw + 3 * pixels * n, pixels);
-    else
-        exn_permute(shape, (const size_t[]){0, 2, 3, 1}, nchw, exn_exec_input(exec), exn_part_whole());
+    const size_t samples = shape->dim[0], count = samples ? exn_shape_elements(shape) / samples : 0;
+    for (size_t n = 0; n < samples; n++) exn_exec_set_sample(exec, n, nchw + n * count);
 }
 
 void exn_exit_score(float *score, const float *logits, size_t classes, const exn_exit_rule *rule) {

@@ -27,6 +27,8 @@ void exn_exec_destroy(exn_exec *exec);
 float *exn_exec_input(exn_exec *exec);
 /* Fills it in from N,C,H,W. */
 void exn_exec_set_nchw(exn_exec *exec, const float *nchw);
+/* One sample of it, from C,H,W. */
+void exn_exec_set_sample(exn_exec *exec, size_t sample, const float *chw);
 /* Runs to the end. sinks[i]: where output i is copied in memory order, or NULL. Allocates nothing. */
 void exn_exec_run(exn_exec *exec, float *const sinks[]);
 /* The same; seconds[step] becomes what the step took where that is less. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The runner: a plan of what the profile still needs, one input at a time. */
+ * The runner: a plan of what the profile still needs, one input or a batch at a time. */
 #include "train/runner.h"
 
 #include <math.h>
@@ -21,6 +21,7 @@ void exn_runner_destroy(exn_runner *runner) {
     exn_stage_destroy(&runner->deep, ctx);
     if (runner->resizer) exn_resizer_destroy(runner->resizer);
     for (size_t r = 0; r < EXN_RUNGS; r++) exn_free(ctx, runner->rules[r]);
+    exn_free(ctx, runner->leaves);
     exn_free(ctx, runner->input);
     exn_free(ctx, runner->logits);
     exn_free(ctx, runner->score);
@@ -40,9 +41,9 @@ static exn_status build_stage(exn_stage *stage, const exn_runner *runner, const 
     if (!stage->rules) return EXN_E_NOMEM;
     if (!rules) {
         stage->rules[0] = (exn_exit_rule){.enabled = true, .temperature = 1.0f};
-        EXN_TRY(exn_network_build(&stage->network, profile, 1, EXN_NETWORK_UNTOUCHED));
+        EXN_TRY(exn_network_build(&stage->network, profile, runner->batch, EXN_NETWORK_UNTOUCHED));
     } else {
-        EXN_TRY(exn_network_build_ruled(&stage->network, profile, 1, rules));
+        EXN_TRY(exn_network_build_ruled(&stage->network, profile, runner->batch, rules));
         for (size_t i = 0; i < stage->network.exit_count; i++) stage->rules[i] = rules[stage->network.exit[i]];
     }
     const exn_plan_options options = {.kernels = &profile->model->kernels,
@@ -71,6 +72,12 @@ static exn_status set_up(exn_runner *runner, const exn_runner_options *options) 
     runner->threads = options->threads ? options->threads : exn_context_threads(runner->ctx);
     if (!(options->audit_share >= 0 && options->audit_share <= 1))
         return exn_fail(runner->ctx, EXN_E_INVALID, "a share of %g to audit", options->audit_share);
+    runner->batch = options->batch ? options->batch : 1;
+    if (runner->batch > 1 && options->audit_share > 0)
+        return exn_fail(runner->ctx, EXN_E_UNSUPPORTED,
+                        "audits of a batch: a runner that audits takes one input at a time");
+    runner->leaves = exn_calloc(runner->ctx, runner->batch, sizeof *runner->leaves);
+    if (!runner->leaves) return EXN_E_NOMEM;
     for (int r = EXN_RUNG_CASCADE; r < EXN_RUNGS; r++) {
         runner->rules[r] = exn_calloc(runner->ctx, profile->exit_count, sizeof *runner->rules[r]);
         if (!runner->rules[r]) return EXN_E_NOMEM;
@@ -106,35 +113,70 @@ exn_status exn_runner_keep_message(exn_runner *runner, exn_status status) {
     return status;
 }
 
-/* The plan's input is filled in; a run may overwrite it, so what an audit will need is kept before. */
-static exn_status answer_input(exn_runner *runner, exn_answer *answer) {
+/* The caller's answer i: how far apart they are says their struct_size, which a later header may have made larger. */
+static exn_status write_answer(const exn_runner *runner, exn_answer *answers, size_t i, double ms) {
+    const exn_leave *leave = &runner->leaves[i];
+    const exn_answer full = {.label = leave->label,
+                             .confidence = leave->confidence,
+                             .exit = runner->stage.network.exit[leave->exit],
+                             .infer_ms = ms,
+                             .audit_due = runner->due};
+    void *to = answers && i ? (char *)answers + i * answers->struct_size : (char *)answers;
+    return exn_result_write(to, runner->ctx, &full, sizeof full);
+}
+
+static size_t input_floats(const exn_runner *runner) {
     const exn_model *model = runner->profile->model;
+    return model->channels * model->height * model->width;
+}
+
+/* The first `count` inputs of the plan are filled in. A run may overwrite them, so what an audit will need is kept before. */
+static exn_status answer_inputs(exn_runner *runner, size_t count, exn_answer *answers) {
     exn_exec *exec = runner->stage.exec;
-    exn_leave leave;
+    const size_t floats = input_floats(runner);
+    float *const inputs = exn_exec_input(exec);
     if (runner->input && exn_bypass_due(&runner->bypass, &runner->expect)) {
-        memcpy(runner->input, exn_exec_input(exec),
-               model->channels * model->height * model->width * sizeof *runner->input);
+        memcpy(runner->input, inputs, floats * sizeof *inputs);
         runner->due = true;
     }
+    for (size_t i = count; i < runner->batch; i++) memcpy(inputs + i * floats, inputs, floats * sizeof *inputs);
     const double start = exn_now();
-    exn_exec_run_exits(exec, runner->stage.rules, NULL, &leave); /* where it leaves: graph/run.c */
-    const double spent = exn_now() - start;
-    if (runner->input) exn_bypass_answered(&runner->bypass, &runner->expect, leave.confidence);
-    const exn_answer full = {.label = leave.label,
-                             .confidence = leave.confidence,
-                             .exit = runner->stage.network.exit[leave.exit],
-                             .infer_ms = 1e3 * spent,
-                             .audit_due = runner->due};
-    return exn_runner_keep_message(runner, exn_result_write(answer, runner->ctx, &full, sizeof full));
+    exn_exec_run_exits(exec, runner->stage.rules, NULL, runner->leaves); /* where it leaves: graph/run.c */
+    const double ms = 1e3 * (exn_now() - start) / (double)count;
+    if (runner->input) exn_bypass_answered(&runner->bypass, &runner->expect, runner->leaves->confidence);
+    exn_status status = EXN_OK;
+    for (size_t i = 0; i < count && status == EXN_OK; i++) status = write_answer(runner, answers, i, ms);
+    return exn_runner_keep_message(runner, status);
+}
+
+static exn_status set_image(exn_runner *runner, size_t sample, const exn_image *image) {
+    const exn_model *model = runner->profile->model;
+    float *const to = exn_exec_input(runner->stage.exec) + sample * input_floats(runner);
+    const exn_status status = exn_preprocess_image(to, runner->resizer, image, &runner->preprocess, model->height,
+                                                   model->width, model->channels);
+    return exn_runner_keep_message(runner, status);
 }
 
 exn_status exn_runner_classify(exn_runner *runner, const exn_image *image, exn_answer *answer) {
     if (!runner) return EXN_E_INVALID;
-    const exn_model *model = runner->profile->model;
-    const exn_status status = exn_preprocess_image(exn_exec_input(runner->stage.exec), runner->resizer, image,
-                                                   &runner->preprocess, model->height, model->width, model->channels);
-    if (status != EXN_OK) return exn_runner_keep_message(runner, status);
-    return answer_input(runner, answer);
+    EXN_TRY(set_image(runner, 0, image));
+    return answer_inputs(runner, 1, answer);
+}
+
+exn_status exn_runner_classify_batch(exn_runner *runner, const exn_image *images, size_t count, exn_answer *answers) {
+    if (!runner) return EXN_E_INVALID;
+    if (count && (!images || !answers)) {
+        snprintf(runner->message, sizeof runner->message, "batch: %s is NULL", images ? "answers" : "images");
+        return EXN_E_INVALID;
+    }
+    for (size_t first = 0; first < count;) {
+        const size_t left = count - first, some = left < runner->batch ? left : runner->batch;
+        for (size_t i = 0; i < some; i++) EXN_TRY(set_image(runner, i, images + first + i));
+        EXN_TRY(
+            answer_inputs(runner, some, first ? (void *)((char *)answers + first * answers->struct_size) : answers));
+        first += some;
+    }
+    return EXN_OK;
 }
 
 exn_status exn_runner_classify_tensor(exn_runner *runner, const float *chw, exn_answer *answer) {
@@ -143,13 +185,11 @@ exn_status exn_runner_classify_tensor(exn_runner *runner, const float *chw, exn_
         snprintf(runner->message, sizeof runner->message, "input: NULL");
         return EXN_E_INVALID;
     }
-    const exn_model *model = runner->profile->model;
-    const size_t count = model->channels * model->height * model->width;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < input_floats(runner); i++)
         if (!isfinite(chw[i])) {
             snprintf(runner->message, sizeof runner->message, "input: element %zu is not finite", i);
             return EXN_E_INVALID;
         }
-    exn_exec_set_nchw(runner->stage.exec, chw);
-    return answer_input(runner, answer);
+    exn_exec_set_sample(runner->stage.exec, 0, chw);
+    return answer_inputs(runner, 1, answer);
 }

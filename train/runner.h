@@ -16,7 +16,8 @@ typedef struct exn_stage {
 struct exn_runner {
     exn_context *ctx;
     const exn_profile *profile;
-    size_t threads;
+    size_t threads, batch;
+    exn_leave *leaves; /* [batch] */
     exn_resizer *resizer;
     exn_preprocess
         preprocess;  /* with the person's normalisation, on every rung; without it where whole_network was asked for */

@@ -23,7 +23,7 @@ import numpy as np
 
 from . import _native as c
 
-__all__ = ["Answer", "Error", "Exit", "Model", "Profile", "Progress", "Runner", "Trainer", "personalise", "version"]
+__all__ = ["Answer", "Error", "Exit", "Limits", "Model", "Profile", "Progress", "Runner", "Trainer", "personalise", "version"]
 HEADS = {"auto": 0, "linear": 1, "pooled": 2, "conv": 3, "conv2": 5, "wide": 6}
 ORDERS = {"rgb": 0, "bgr": 1, "gray": 2}
 TARGETS = {None: 0, "keep": 1, "untouched": 2}
@@ -81,12 +81,27 @@ class _Handle:
         return status
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What files may ask for at most, for they may come from strangers; 0: the library's default.
+
+    block_bytes: of memory at once; file_bytes: the largest network, weights beside it, profile; nodes: operators of a network;
+    elements: of one tensor."""
+
+    block_bytes: int = 0
+    file_bytes: int = 0
+    nodes: int = 0
+    elements: int = 0
+
+
 class _Context(_Handle):
     _destroy = "exn_context_destroy"
 
-    def __init__(self, threads: int, isa: Optional[str]):
+    def __init__(self, threads: int, isa: Optional[str], limits: Limits):
         pointer = c.c_void_p()
-        options = c.ContextOptions(threads=threads, cpu=isa.encode() if isa else None)
+        options = c.ContextOptions(threads=threads, cpu=isa.encode() if isa else None, block_limit_bytes=limits.block_bytes,
+                                   file_limit_bytes=limits.file_bytes, node_limit=limits.nodes,
+                                   element_limit=limits.elements)
         status = c.lib.exn_context_create(c.byref(pointer), c.byref(options))
         if status != c.OK:
             raise Error(status, "")
@@ -116,13 +131,23 @@ def _image(array: np.ndarray) -> c.Image:
 class Model(_Handle):
     """A pretrained CNN, read from ONNX; its weights stay in the mapped file.
 
-    channels, height, width: of the input; classes: logits; macs: multiply-adds for one input; parameters; taps: where exits may
-    stand. height and width may be given where the file leaves them open. isa: best kernel set allowed, "avx2" say."""
+    height, width: of the input in pixels, where the file leaves them open; threads: that compute, 1 or more; isa: best kernel set
+    allowed, "avx2" say, None: the best there is; limits: for files of strangers."""
 
     _destroy = "exn_model_destroy"
 
-    def __init__(self, path: Path, *, height: int = 0, width: int = 0, threads: int = 1, isa: Optional[str] = None):
-        context = _Context(threads, isa)
+    channels: int  #: of the input, as are
+    height: int  #: pixels
+    width: int  #: pixels
+    classes: int  #: logits
+    nodes: int  #: operators
+    macs: int  #: multiply-adds for one input
+    parameters: int
+    taps: int  #: values where an exit may stand
+
+    def __init__(self, path: Path, *, height: int = 0, width: int = 0, threads: int = 1, isa: Optional[str] = None,
+                 limits: Limits = Limits()):
+        context = _Context(threads, isa, limits)
         options = c.ModelOptions(height=height, width=width)
         super().__init__(_create("exn_model_open", context, context._live, os.fsencode(path), c.byref(options)), context,
                          context)
@@ -142,15 +167,15 @@ class Model(_Handle):
 class Exit:
     """One exit of a profile: what it reads, what reaching it costs, when a sample leaves there."""
 
-    tap: str
-    kind: str
-    macs_fraction: float  # up to and with its head, earlier heads included, over the untouched network
-    cost_ms: float  # from the profile's cost table, 0 if not measured
-    temperature: float
-    threshold: float
-    enabled: bool
+    tap: str  #: name of the value in the network that its head reads
+    kind: str  #: of head: "linear", "pooled", "conv", "conv2", "wide", "classifier"
+    macs_fraction: float  #: up to and with its head, earlier heads included, over the untouched network's
+    cost_ms: float  #: milliseconds, from the profile's cost table; 0: not measured
+    temperature: float  #: that its logits are divided by before softmax
+    threshold: float  #: confidence, 0..1, from which a sample leaves here
+    enabled: bool  #: whether a sample may leave here
     trained: bool
-    accuracy: float  # out of fold on personal samples; NaN: unknown
+    accuracy: float  #: 0..1, out of fold on personal samples; NaN: unknown
 
 
 class Profile(_Handle):
@@ -169,8 +194,11 @@ class Profile(_Handle):
                seed: int = 1) -> "Profile":
         """Fresh exits; until they are trained the profile answers as the untouched network.
 
-        at: names of values to attach exits at, instead of `exits` chosen by cost. mean, deviation: grey levels 0..255, one number or
-        one a channel. size: shorter side after resizing, 0: the input's. order: "rgb", "bgr" or "gray"."""
+        exits: how many, placed by cost, without the network's own classifier; at: names of values to attach them at instead. head:
+        "auto", "linear", "pooled", "conv", "conv2" or "wide". classes: a name for each logit; None: their numbers. mean, deviation:
+        grey levels 0..255, one number or one a channel; the network sees (pixel - mean) / deviation. size: pixels of the shorter
+        side after resizing, 0: the larger side of the input. order: of channels, "rgb", "bgr" or "gray"; None: "gray" for one channel, else "rgb".
+        seed: everything random follows from it."""
         taps, tap_count = c.texts(at)
         names, class_count = c.texts(classes)
         order = order or ("gray" if model.channels == 1 else "rgb")
@@ -183,9 +211,9 @@ class Profile(_Handle):
 
     @classmethod
     def open(cls, path: Path, model: Optional[Model] = None, **options) -> "Profile":
-        """model None: the network that the profile names, opened with these options of Model."""
+        """The profile of this file. model None: the network that it names, opened with these options of Model."""
         if model is None:
-            context, text = _Context(1, None), c.ctypes.create_string_buffer(4096)
+            context, text = _Context(1, None, options.get("limits", Limits())), c.ctypes.create_string_buffer(4096)
             context._check(c.lib.exn_profile_model_path(text, len(text), context._live, os.fsencode(path)))
             model = Model(os.fsdecode(text.value), **options)
         return cls(_create("exn_profile_open", model, model._live, os.fsencode(path), None), model)
@@ -202,18 +230,21 @@ class Profile(_Handle):
 
     def export(self, path: Path, *, exit: Optional[int] = None, leave: bool = False, target: Optional[str] = None,
                batch: int = 1) -> None:
-        """Writes ONNX: all exits as outputs, or cut at one, or leaving through If (leave)."""
+        """Writes ONNX: logits of every exit, outputs "exit_0" and so on, float32 (batch, classes); or the network cut at exit number
+        `exit`, output "logits"; or one that leaves through If (leave), outputs "scores" (1, classes) and "exit". target: whose thresholds
+        leave takes, "keep" or "untouched"; None: the profile's. batch: samples of an input."""
         options = c.ExportOptions(form=2 if leave else 0 if exit is None else 1, exit=exit or 0, target=TARGETS[target],
                                   batch=batch)
         self._check(c.lib.exn_profile_export(self._live, os.fsencode(path), c.byref(options)))
 
     def add_classes(self, names: Sequence[str]) -> None:
-        """Classes that the network does not know; samples of them teach the exits."""
+        """Classes that the network does not know, after those that it does; samples of them teach the exits."""
         words, count = c.texts(names)
         self._check(c.lib.exn_profile_add_classes(self._live, words, count))
 
     @property
     def classes(self) -> list[str]:
+        """Names by label."""
         count = c.lib.exn_profile_class_count(self._live)
         return [c.lib.exn_profile_class_name(self._live, i).decode() for i in range(count)]
 
@@ -232,20 +263,21 @@ class Profile(_Handle):
 
 @dataclass(frozen=True)
 class Progress:
-    """phase: "extract", "train" or "judge"; done of total samples or steps."""
+    """How far a Trainer's run is."""
 
-    phase: str
-    done: int
-    total: int
-    elapsed_s: float
+    phase: str  #: "extract", "train" or "judge"
+    done: int  #: samples or steps of this phase
+    total: int  #: of them
+    elapsed_s: float  #: seconds since the run began
 
 
 class Trainer(_Handle):
     """Personalises a profile's exits; the network itself stays as it is. The order of samples does not matter.
 
-    time_budget_s, memory_budget_bytes: 0: none. cache: file for features, kept from run to run, of at most
-    cache_limit_bytes, in half precision if cache_half. costs: None measures milliseconds, "macs" counts, or a JSON file. progress_file:
-    where training stands, so that the same samples go on from there after a kill."""
+    time_budget_s: seconds for the run; memory_budget_bytes; 0: none. cache: file for features, kept from run to run, of at most
+    cache_limit_bytes, in half precision if cache_half. costs: None measures milliseconds, "macs" counts, or a JSON file. seed:
+    everything random follows from it, 0: the profile's. target: operating point to use, "keep" or "untouched"; None: the profile's.
+    progress_file: where training stands, so that the same samples go on from there after a kill."""
 
     _destroy = "exn_trainer_destroy"
 
@@ -296,27 +328,28 @@ class Trainer(_Handle):
 
 @dataclass(frozen=True)
 class Answer:
-    """label: index, name: its class; confidence: calibrated probability; exit: where the sample left."""
+    """What a Runner says of one sample."""
 
-    label: int
-    name: str
-    confidence: float
-    exit: int
-    infer_ms: float
+    label: int  #: index into Profile.classes
+    name: str  #: of that class
+    confidence: float  #: calibrated probability, 0..1
+    exit: int  #: index into Profile.exits: where the sample left
+    infer_ms: float  #: milliseconds, without preprocessing
 
 
 class Runner(_Handle):
     """Classifies, and leaves at the first exit that is sure enough.
 
-    whole_network: the untouched network instead. target: "keep" or "untouched", another operating point than the profile's.
-    packed: file that keeps packed weights between processes."""
+    whole_network: the untouched network instead. threads: that compute, 0: the model's. target: "keep" or "untouched", another
+    operating point than the profile's. packed: file that keeps packed weights between processes. batch: samples that classify_batch
+    computes at once."""
 
     _destroy = "exn_runner_destroy"
 
     def __init__(self, profile: Profile, *, whole_network: bool = False, threads: int = 0, target: Optional[str] = None,
-                 packed: Optional[Path] = None):
+                 packed: Optional[Path] = None, batch: int = 1):
         options = c.RunnerOptions(whole_network=whole_network, threads=threads, target=TARGETS[target],
-                                  packed=os.fsencode(packed) if packed else None)
+                                  packed=os.fsencode(packed) if packed else None, batch=batch)
         super().__init__(_create("exn_runner_create", profile, profile._live, c.byref(options)), profile)
         self.profile = profile
         self._names = profile.classes
@@ -327,7 +360,7 @@ class Runner(_Handle):
         return status
 
     def classify(self, sample: np.ndarray) -> Answer:
-        """A picture or an input, as Trainer.add takes them."""
+        """A picture, uint8 (height, width[, 3]), or an input, float32 (channels, height, width), as Trainer.add takes them."""
         answer = c.Answer()
         if sample.dtype == np.uint8:
             image = _image(sample)
@@ -337,12 +370,25 @@ class Runner(_Handle):
             self._check(c.lib.exn_runner_classify_tensor(self._live, tensor.ctypes.data, c.byref(answer)))
         else:
             raise TypeError(f"samples are uint8 pictures or float32 inputs, not {sample.dtype}")
+        return self._told(answer)
+
+    def _told(self, answer: c.Answer) -> Answer:
         return Answer(answer.label, self._names[answer.label], answer.confidence, answer.exit, answer.infer_ms)
+
+    def classify_batch(self, pictures: Sequence[np.ndarray]) -> list[Answer]:
+        """uint8 (height, width[, 3]) each, of any sizes; `batch` of them are computed at once. infer_ms: a batch's time by its pictures."""
+        if any(picture.dtype != np.uint8 for picture in pictures):
+            raise TypeError("batches are of uint8 pictures")
+        described = [_image(picture) for picture in pictures]
+        images = (c.Image * len(described))(*described)
+        answers = (c.Answer * len(described))(*(c.Answer() for _ in described))
+        self._check(c.lib.exn_runner_classify_batch(self._live, images, len(described), answers))
+        return [self._told(answer) for answer in answers]
 
 
 def personalise(profile: Profile, samples: Iterable[tuple[np.ndarray, Optional[int]]],
                 progress: Optional[Callable[[Progress], object]] = None, **options) -> bool:
-    """Trainer(profile, **options) over (sample, label) pairs; False if progress paused it."""
+    """Trainer(profile, **options) over (sample, label) pairs, each as Trainer.add takes them; False if progress paused it."""
     with Trainer(profile, **options) as trainer:
         for sample, label in samples:
             trainer.add(sample, label)

@@ -23,10 +23,14 @@ class Structure(ctypes.Structure):
             self.struct_size = sizeof(self)
 
 
+class Allocator(Structure):
+    _fields_ = [("allocate", c_void_p), ("release", c_void_p), ("user", c_void_p)]
+
+
 class ContextOptions(Structure):
-    _fields_ = [("struct_size", c_size_t), ("allocate", c_void_p), ("release", c_void_p), ("allocator_user", c_void_p),
-                ("log", c_void_p), ("log_user", c_void_p), ("cpu", c_char_p), ("threads", c_size_t),
-                ("block_limit_bytes", c_size_t)]
+    _fields_ = [("struct_size", c_size_t), ("allocator", Allocator), ("log", c_void_p), ("log_user", c_void_p),
+                ("cpu", c_char_p), ("threads", c_size_t), ("block_limit_bytes", c_size_t), ("file_limit_bytes", c_size_t),
+                ("node_limit", c_size_t), ("element_limit", c_size_t)]
 
 
 class Image(Structure):
@@ -76,7 +80,7 @@ class ExportOptions(Structure):
 
 class RunnerOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("whole_network", c_bool), ("threads", c_size_t), ("target", c_int),
-                ("audit_share", c_double), ("packed", c_char_p)]
+                ("audit_share", c_double), ("packed", c_char_p), ("batch", c_size_t)]
 
 
 class Answer(Structure):
@@ -115,6 +119,7 @@ FUNCTIONS = {
     "exn_trainer_destroy": (None, (c_void_p,)),
     "exn_runner_create": (c_int, (POINTER(c_void_p), c_void_p, POINTER(RunnerOptions))),
     "exn_runner_classify": (c_int, (c_void_p, POINTER(Image), POINTER(Answer))),
+    "exn_runner_classify_batch": (c_int, (c_void_p, POINTER(Image), c_size_t, POINTER(Answer))),
     "exn_runner_classify_tensor": (c_int, (c_void_p, c_void_p, POINTER(Answer))),
     "exn_runner_error": (c_char_p, (c_void_p,)),
     "exn_runner_destroy": (None, (c_void_p,)),

@@ -39,7 +39,7 @@ def me(network):
 
 
 @pytest.mark.parametrize("name, structure", [
-    ("exn_image", _native.Image), ("exn_model_options", _native.ModelOptions), ("exn_model_info", _native.ModelInfo),
+    ("exn_allocator", _native.Allocator), ("exn_context_options", _native.ContextOptions), ("exn_image", _native.Image), ("exn_model_options", _native.ModelOptions), ("exn_model_info", _native.ModelInfo),
     ("exn_preprocess", _native.Preprocess), ("exn_profile_options", _native.ProfileOptions),
     ("exn_exit_info", _native.ExitInfo), ("exn_trainer_options", _native.TrainerOptions),
     ("exn_progress", _native.Progress), ("exn_export_options", _native.ExportOptions),
@@ -47,6 +47,7 @@ def me(network):
 def test_structures_are_the_headers(name, structure):
     body = re.search(rf"typedef struct {name} \{{(.*?)\}} {name};", HEADER, re.S)[1]
     fields = re.sub(r"/\*.*?\*/", "", body, flags=re.S)
+    fields = re.sub(r"\(\*(\w+)\)\(.*?\)", r"\1", fields, flags=re.S)  # a pointer to a function is its name
     names = [re.sub(r"\[.*", "", word.split()[-1].lstrip("*")) for line in fields.split(";") if line.strip()
              for word in line.split(",")]
     assert [field for field, _ in structure._fields_] == names
@@ -63,6 +64,23 @@ def test_model(network):
     with pytest.raises(exeunt.Error, match="none.onnx") as caught:
         exeunt.Model("none.onnx")
     assert caught.value.status == -5
+
+
+@pytest.mark.parametrize("limits, words", [({"file_bytes": 1000}, "1000"), ({"nodes": 3}, "limit on nodes"), ({"elements": 100}, "100"),
+                                           ({"block_bytes": 5000}, "limit is 5000")])
+def test_limits(limits, words):
+    """What a stranger's file may ask for."""
+    with pytest.raises(exeunt.Error, match=words):
+        exeunt.Runner(exeunt.Profile.create(exeunt.Model(NETWORK, limits=exeunt.Limits(**limits))))
+
+
+def test_everything_public_is_documented():
+    for name in exeunt.__all__:
+        thing = getattr(exeunt, name)
+        assert thing.__doc__ and not thing.__doc__.startswith(name + "("), name  # dataclasses make up their own
+        for member, value in vars(thing).items():
+            if not member.startswith("_") and (callable(value) or isinstance(value, (property, classmethod))):
+                assert value.__doc__, f"{name}.{member}"
 
 
 def test_personal(me):
@@ -88,6 +106,19 @@ def test_tensors_and_images_agree(network):
     for wrong in (picture.astype(np.float64), tensor[:, :5], np.zeros((3, 3, 2), np.uint8)):
         with pytest.raises((TypeError, ValueError)):
             runner.classify(wrong)
+
+
+def test_batches(network):
+    """The demo's network leaves its batch open."""
+    profile = exeunt.Profile.create(network, exits=1)
+    pictures = [stripes(i % 4, 600 + i)[:28 - i % 3] for i in range(7)]
+    alone = [exeunt.Runner(profile).classify(picture) for picture in pictures]
+    for batch in (1, 3):
+        together = exeunt.Runner(profile, batch=batch).classify_batch(pictures)
+        assert [(a.label, a.confidence, a.exit) for a in together] == [(a.label, a.confidence, a.exit) for a in alone]
+    assert exeunt.Runner(profile).classify_batch([]) == []
+    with pytest.raises(TypeError):
+        exeunt.Runner(profile).classify_batch([np.zeros((28, 28), np.float32)])
 
 
 def test_file(me, tmp_path):

@@ -178,7 +178,7 @@ START_TEST(defaults) {
     exn_context *ctx = unit_context();
     exn_preprocess how = {.mean = {7, 7, 7}, .deviation = {0, 2, 0}};
     unit_assert_ok(ctx, exn_preprocess_complete(&how, ctx, 30, 20));
-    ck_assert_uint_eq(how.size, 20);
+    ck_assert_uint_eq(how.size, 30);
     ck_assert_float_eq(how.mean[0], 0);
     ck_assert_float_eq(how.deviation[0], 255);
     ck_assert_float_eq(how.mean[1], 7);

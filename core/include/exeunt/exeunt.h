@@ -150,7 +150,7 @@ typedef enum exn_channel_order { EXN_ORDER_RGB = 0, EXN_ORDER_BGR = 1, EXN_ORDER
 
 /* From 8-bit pixels to the network's input: resize the shorter side, crop the centre, (pixel - mean) / deviation. */
 typedef struct exn_preprocess {
-    size_t size; /* shorter side after resizing, before cropping; 0: the network's input size */
+    size_t size; /* shorter side after resizing, before cropping; 0: the larger side of the network's input */
     float mean[3],
         deviation[3]; /* per channel in the order fed; unit: grey levels 0..255; deviation 0: mean 0, dev 255 */
     exn_channel_order order;
@@ -337,8 +337,9 @@ typedef struct exn_runner_options {
     exn_target target;  /* EXN_E_INVALID where the profile has nothing for it */
     double audit_share; /* of the answers to compare with the last exit's, 0 to 1; 0: none. Without early exits: none */
     const char
-        *packed; /* file that keeps packed weights between processes: mapped where it fits, made or replaced where it
+        *packed;  /* file that keeps packed weights between processes: mapped where it fits, made or replaced where it
                            does not (that it cannot be written is logged). NULL: none. One file for each profile */
+    size_t batch; /* inputs computed at once, if the network's file leaves that open; 0: 1. Above 1: no audits */
 } exn_runner_options;
 
 typedef struct exn_answer {
@@ -352,7 +353,11 @@ typedef struct exn_answer {
 
 EXN_API exn_status exn_runner_create(exn_runner **out, const exn_profile *profile, const exn_runner_options *options);
 EXN_API exn_status exn_runner_classify(exn_runner *runner, const exn_image *image, exn_answer *answer);
-/* The same for an input that is ready for the network: float32 (channels, height, width). */
+/* `count` images, a batch at a time; of each batch every image leaves where it would alone, with the same bits. answers: as many, each
+ * with its struct_size, all of them the same. infer_ms: the batch's time by its images. On failure the answers before stand. */
+EXN_API exn_status exn_runner_classify_batch(exn_runner *runner, const exn_image *images, size_t count,
+                                             exn_answer *answers);
+/* The same as exn_runner_classify for an input that is ready for the network: float32 (channels, height, width). */
 EXN_API exn_status exn_runner_classify_tensor(exn_runner *runner, const float *chw, exn_answer *answer);
 
 /* Audits. People and cameras change: a runner with an audit share compares a few of its answers with what the last exit says.

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The public API with 8-bit pixels, in batches, at other sizes than the exported one: what is answered does not depend on how many
+ * are asked about at once. */
+#include "tests/unit/small.h"
+#include "tests/unit/unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PHOTOS = 11, SIDE = 20 };
+
+/* Grey levels that differ from photo to photo, on pictures of several shapes. */
+static exn_image photo(uint8_t pixels[SIDE * SIDE * 3], size_t i) {
+    const exn_image image = {
+        .pixels = pixels, .width = SIDE - i % 4, .height = SIDE - i % 3, .channels = i % 5 ? 3 : 1};
+    for (size_t p = 0; p < SIDE * SIDE * 3; p++) pixels[p] = (uint8_t)((p * (7 + i) + i * i * 13) % 251);
+    return image;
+}
+
+/* blocks.onnx leaves batch, height and width open. */
+static exn_model *open_blocks(exn_context *ctx, size_t height, size_t width) {
+    exn_model *model;
+    char *path = unit_source_path("tests/golden/data/blocks.onnx");
+    const exn_model_options size = {.struct_size = sizeof size, .height = height, .width = width};
+    unit_assert_ok(ctx, exn_model_open(&model, ctx, path, &size));
+    free(path);
+    return model;
+}
+
+static exn_runner *create(exn_context *ctx, const exn_profile *profile, size_t batch) {
+    exn_runner *runner;
+    const exn_runner_options options = {.struct_size = sizeof options, .batch = batch};
+    unit_assert_ok(ctx, exn_runner_create(&runner, profile, &options));
+    return runner;
+}
+
+/* A caller whose answers are larger than this header's. */
+typedef struct later_answer {
+    exn_answer known;
+    size_t more;
+} later_answer;
+
+static void check_batches(exn_context *ctx, const exn_profile *profile) {
+    static uint8_t pixels[PHOTOS][SIDE * SIDE * 3];
+    exn_image images[PHOTOS];
+    exn_answer one[PHOTOS];
+    exn_runner *runner = create(ctx, profile, 0);
+    for (size_t i = 0; i < PHOTOS; i++) {
+        images[i] = photo(pixels[i], i);
+        one[i] = (exn_answer){.struct_size = sizeof one[i]};
+        ck_assert_int_eq(exn_runner_classify(runner, &images[i], &one[i]), EXN_OK);
+    }
+    exn_runner_destroy(runner);
+    for (size_t batch = 1; batch <= 4; batch++) {
+        later_answer many[PHOTOS];
+        for (size_t i = 0; i < PHOTOS; i++) many[i].known.struct_size = sizeof many[i];
+        runner = create(ctx, profile, batch);
+        ck_assert_int_eq(exn_runner_classify_batch(runner, images, PHOTOS, &many[0].known), EXN_OK);
+        for (size_t i = 0; i < PHOTOS; i++) {
+            ck_assert_uint_eq(many[i].known.label, one[i].label);
+            ck_assert_uint_eq(many[i].known.exit, one[i].exit);
+            ck_assert_mem_eq(&many[i].known.confidence, &one[i].confidence, sizeof one[i].confidence);
+            ck_assert(many[i].known.infer_ms > 0 && many[i].more == 0);
+        }
+        exn_answer single = {.struct_size = sizeof single};
+        ck_assert_int_eq(exn_runner_classify(runner, &images[5], &single), EXN_OK);
+        ck_assert_mem_eq(&single.confidence, &one[5].confidence, sizeof single.confidence);
+        exn_runner_destroy(runner);
+    }
+}
+
+START_TEST(batches_answer_as_one_by_one) {
+    exn_context *ctx = unit_context();
+    exn_model *model = open_blocks(ctx, 16, 16);
+    const exn_profile_options options = {.struct_size = sizeof options, .exits = 2};
+    exn_profile *profile;
+    unit_assert_ok(ctx, exn_profile_create(&profile, model, &options));
+    check_batches(ctx, profile);
+    /* Samples of a batch leave singly: about half of them here. */
+    profile->exits[0].rule = (exn_exit_rule){.enabled = true, .temperature = 1.0f, .threshold = 0.0f};
+    exn_runner *runner = create(ctx, profile, 1);
+    float confidence[PHOTOS];
+    for (size_t i = 0; i < PHOTOS; i++) {
+        uint8_t pixels[SIDE * SIDE * 3];
+        const exn_image image = photo(pixels, i);
+        exn_answer answer = {.struct_size = sizeof answer};
+        ck_assert_int_eq(exn_runner_classify(runner, &image, &answer), EXN_OK);
+        confidence[i] = answer.confidence;
+    }
+    exn_runner_destroy(runner);
+    profile->exits[0].rule.threshold = confidence[PHOTOS / 2];
+    check_batches(ctx, profile);
+    exn_profile_destroy(profile);
+    exn_model_destroy(model);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(sizes_other_than_the_exported_one) {
+    exn_context *ctx = unit_context();
+    static const size_t sizes[][2] = {{16, 16}, {24, 16}, {9, 31}};
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        exn_model *model = open_blocks(ctx, sizes[s][0], sizes[s][1]);
+        exn_model_info info = {.struct_size = sizeof info};
+        unit_assert_ok(ctx, exn_model_get_info(&info, model));
+        ck_assert_uint_eq(info.height, sizes[s][0]);
+        ck_assert_uint_eq(info.width, sizes[s][1]);
+        exn_profile *profile;
+        unit_assert_ok(ctx, exn_profile_create(&profile, model, NULL));
+        check_batches(ctx, profile);
+        exn_profile_destroy(profile);
+        exn_model_destroy(model);
+    }
+    exn_context_destroy(ctx);
+}
+END_TEST
+
+/* Pixels count as the floats that preprocessing makes of them. */
+START_TEST(pixels_are_as_good_as_floats) {
+    exn_context *ctx = unit_context();
+    exn_model *model = open_blocks(ctx, 16, 16);
+    const exn_profile_options options = {.struct_size = sizeof options,
+                                         .preprocess = {.mean = {10, 20, 30}, .deviation = {100, 50, 200}}};
+    exn_profile *profile;
+    unit_assert_ok(ctx, exn_profile_create(&profile, model, &options));
+    exn_runner *runner = create(ctx, profile, 2);
+    uint8_t pixels[16 * 16 * 3];
+    float chw[3 * 16 * 16];
+    for (size_t p = 0; p < 16 * 16; p++)
+        for (size_t c = 0; c < 3; c++) {
+            pixels[3 * p + c] = (uint8_t)((p * 31 + c * 77) % 256);
+            chw[c * 256 + p] =
+                ((float)pixels[3 * p + c] - options.preprocess.mean[c]) / options.preprocess.deviation[c];
+        }
+    const exn_image image = {.pixels = pixels, .width = 16, .height = 16, .channels = 3};
+    exn_answer a = {.struct_size = sizeof a}, b = a;
+    ck_assert_int_eq(exn_runner_classify(runner, &image, &a), EXN_OK);
+    ck_assert_int_eq(exn_runner_classify_tensor(runner, chw, &b), EXN_OK);
+    ck_assert_uint_eq(a.label, b.label);
+    ck_assert_float_eq_tol(a.confidence, b.confidence, 1e-5f);
+    exn_runner_destroy(runner);
+    exn_profile_destroy(profile);
+    exn_model_destroy(model);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(what_batches_refuse) {
+    exn_context *ctx = unit_context();
+    exn_model *model = open_blocks(ctx, 16, 16), *fixed;
+    exn_profile *profile;
+    unit_assert_ok(ctx, exn_profile_create(&profile, model, NULL));
+    exn_runner *runner = create(ctx, profile, 3), *none;
+    uint8_t pixels[SIDE * SIDE * 3];
+    const exn_image images[2] = {photo(pixels, 1), {0}};
+    exn_answer answers[2] = {{.struct_size = sizeof *answers}, {.struct_size = sizeof *answers}}, empty[2] = {{0}};
+    ck_assert_int_eq(exn_runner_classify_batch(NULL, images, 1, answers), EXN_E_INVALID);
+    ck_assert_int_eq(exn_runner_classify_batch(runner, NULL, 0, NULL), EXN_OK);
+    ck_assert_int_eq(exn_runner_classify_batch(runner, NULL, 1, answers), EXN_E_INVALID);
+    ck_assert_int_eq(exn_runner_classify_batch(runner, images, 1, NULL), EXN_E_INVALID);
+    ck_assert_int_eq(exn_runner_classify_batch(runner, images, 2, answers), EXN_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(exn_runner_error(runner), "image"));
+    ck_assert_int_eq(exn_runner_classify_batch(runner, images, 1, empty), EXN_E_INVALID);
+    ck_assert_int_eq(exn_runner_classify_batch(runner, images, 1, answers), EXN_OK);
+    const exn_runner_options audits = {.struct_size = sizeof audits, .batch = 2, .audit_share = 0.5};
+    unit_assert_fails(ctx, exn_runner_create(&none, profile, &audits), EXN_E_UNSUPPORTED, "batch");
+    const exn_runner_options huge = {.struct_size = sizeof huge, .batch = SIZE_MAX};
+    ck_assert_int_lt(exn_runner_create(&none, profile, &huge), EXN_OK);
+    exn_runner_destroy(runner);
+    exn_profile_destroy(profile);
+    exn_model_destroy(model);
+    /* A file may say that its batch is one. */
+    unit_assert_ok(ctx, small_model(&fixed, ctx));
+    unit_assert_ok(ctx, small_profile(&profile, fixed, EXN_HEAD_LINEAR));
+    const exn_runner_options two = {.struct_size = sizeof two, .batch = 2};
+    const exn_status status = exn_runner_create(&none, profile, &two);
+    if (status == EXN_OK) exn_runner_destroy(none);
+    exn_profile_destroy(profile);
+    exn_model_destroy(fixed);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
+int main(void) {
+    return unit_run("batch", (const TTest *[]){batches_answer_as_one_by_one, sizes_other_than_the_exported_one,
+                                               pixels_are_as_good_as_floats, what_batches_refuse, NULL});
+}
