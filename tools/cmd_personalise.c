@@ -56,6 +56,8 @@ static exn_status check_target(exn_job *job) {
     snprintf(copy, sizeof copy, "%s", job->path);
     if (access(dirname(copy), W_OK) != 0)
         return exn_fail(ctx, EXN_E_IO, "%s: cannot be replaced: %s", job->path, strerror(errno));
+    if (job->resume && access(job->cache, F_OK) != 0 && access(job->progress, F_OK) != 0)
+        exn_log(ctx, EXN_LOG_WARNING, "nothing to resume: no %s; everything starts from the beginning", job->progress);
     if (job->resume) return EXN_OK;
     EXN_TRY(exn_journal_remove(ctx, job->progress));
     return job->shared_cache ? EXN_OK : forget_cache(job);
@@ -207,14 +209,11 @@ static exn_status add_all(exn_job *job, exn_dataset *data, const bool *held, boo
         if (held != NULL && held[i]) continue;
         const int64_t label = labels ? exn_dataset_label(data, i) : EXN_UNLABELLED;
         const exn_status status = add_sample(job, data, i, label);
-        if (job->skip_bad && (status == EXN_E_FORMAT || status == EXN_E_UNSUPPORTED)) {
-            exn_log(job->tool->ctx, EXN_LOG_WARNING, "skipped: %s", exn_context_error(job->tool->ctx));
+        EXN_TRY(exn_dataset_excuse(data, status, job->skip_bad));
+        if (status != EXN_OK)
             *(label == EXN_UNLABELLED ? &job->unlabelled_used : &job->labelled) -= 1;
-        } else if (status != EXN_OK) {
-            return status;
-        } else if (job->photos != NULL) {
+        else if (job->photos != NULL)
             note_photo(job->photos, data, i, label);
-        }
         exn_meter_show(meter, ++job->added, job->to_add);
     }
     return EXN_OK;

@@ -97,6 +97,15 @@ void exn_dataset_close(exn_dataset *data) {
     exn_free(data->ctx, data);
 }
 
+exn_status exn_dataset_excuse(exn_dataset *data, exn_status status, bool skip) {
+    if (data->files == NULL || (status != EXN_E_FORMAT && status != EXN_E_UNSUPPORTED)) return status;
+    char message[EXN_MESSAGE_BYTES];
+    snprintf(message, sizeof message, "%s", exn_context_error(data->ctx));
+    if (!skip) return exn_fail(data->ctx, status, "%s (--skip-bad leaves such photos out)", message);
+    exn_log(data->ctx, EXN_LOG_WARNING, "skipped: %s", message);
+    return EXN_OK;
+}
+
 size_t exn_dataset_skipped(const exn_dataset *data) {
     return data->skipped;
 }

@@ -45,6 +45,8 @@ typedef struct exn_datum {
 exn_status exn_dataset_read(exn_datum *out, exn_dataset *data, size_t index);
 /* The same for a network that takes c x h x w: EXN_E_SHAPE where a tensor is not that. */
 exn_status exn_dataset_read_for(exn_datum *out, exn_dataset *data, size_t index, size_t c, size_t h, size_t w);
+/* What becomes of a failed read. Of a photo that cannot be decoded: with skip a warning and EXN_OK, else a hint behind the message. */
+exn_status exn_dataset_excuse(exn_dataset *data, exn_status status, bool skip);
 /* From now on so many photos are decoded side by side: the one asked for and those after it. Arrays need none of it, and
  * one thread ends it. skip: NULL, or of each sample whether it will never be asked for; it must outlive the data set. */
 exn_status exn_dataset_read_ahead(exn_dataset *data, size_t threads, const bool *skip);

@@ -150,7 +150,7 @@ exn_status exn_picture_load(exn_picture *out, exn_context *ctx, const char *path
     else if (count >= sizeof png_magic && memcmp(bytes, png_magic, sizeof png_magic) == 0)
         status = exn_png_decode(&picture, &orientation, ctx, bytes, count);
     else
-        status = exn_fail(ctx, EXN_E_FORMAT, "neither JPEG nor PNG");
+        status = exn_fail(ctx, EXN_E_FORMAT, count == 0 ? "the file is empty" : "neither JPEG nor PNG");
     exn_free(ctx, bytes);
     if (status == EXN_OK) status = turn_upright(&picture, ctx, orientation);
     if (status != EXN_OK) {

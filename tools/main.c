@@ -149,8 +149,10 @@ int main(int argc, char **argv) {
     }
     if (args.operand_count < command->least || args.operand_count > command->most) {
         char message[256];
-        snprintf(message, sizeof message, "%s operand; usage: exeunt %s %s",
-                 args.operand_count < command->least ? "missing" : "unexpected", command->name, command->operands);
+        const char *extra = args.operand_count > command->most ? args.operands[command->most] : NULL;
+        snprintf(message, sizeof message, "%s%.100s%s; usage: exeunt %s%s%s [OPTION...]",
+                 extra ? "nothing is to be done with '" : "an operand is missing", extra ? extra : "", extra ? "'" : "",
+                 command->name, command->operands[0] ? " " : "", command->operands);
         print_line("", message);
         return EXN_EXIT_USAGE;
     }

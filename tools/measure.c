@@ -225,11 +225,7 @@ static exn_status measure_all(measuring *m, const bool *pick, size_t wanted, boo
             status = EXN_PAUSED;
             break;
         }
-        status = measure_sample(m, i);
-        if (skip_bad && (status == EXN_E_FORMAT || status == EXN_E_UNSUPPORTED)) {
-            exn_log(m->tool->ctx, EXN_LOG_WARNING, "skipped: %s", exn_context_error(m->tool->ctx));
-            status = EXN_OK;
-        }
+        status = exn_dataset_excuse(m->data, measure_sample(m, i), skip_bad);
         exn_meter_show(&meter, m->samples, wanted);
     }
     exn_meter_end(&meter);

@@ -68,7 +68,7 @@ exn_status exn_job_measure(json_t **out, exn_job *job, const exn_profile *profil
     if (!split && profile == job->person.profile && learnt(profile)) replace_by_folds(&figures, profile);
     if (!split && profile == job->old && learnt(profile)) forget_answers(&figures);
     json_t *object = json_object();
-    exn_report_text(object, "held_out", split ? "split" : "folds");
+    exn_report_text(object, "measured_on", split ? "held_out" : "folds");
     exn_figures_report(object, &figures, profile, false);
     *out = object;
     if (!job->tool->json) {

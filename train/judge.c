@@ -108,7 +108,11 @@ static const char *judged_by(const exn_policy *policy) {
 
 static void describe_last(char text[DECISION_BYTES], const exn_session *s) {
     const exn_gate *gate = &s->gate[s->exits - 1];
-    if (s->done[s->exits - 1])
+    if (s->done[s->exits - 1] && !gate->judged)
+        snprintf(text, DECISION_BYTES,
+                 "personal last layer, %.0f %% of the network's own kept: no labels to judge it by",
+                 100.0 * (double)gate->kept);
+    else if (s->done[s->exits - 1])
         snprintf(text, DECISION_BYTES,
                  "personal last layer, %.0f %% of the network's own kept: log-loss out of fold on %zu labelled samples "
                  "fell from %.3f to %.3f",

@@ -26,7 +26,7 @@ class Personalise(Case):
         self.has_keys(value, "labelled unlabelled classes seconds peak_rss_mb cache_bytes epochs exits before after")
         self.has_keys(value["seconds"], "extract train total")
         self.assertEqual((value["labelled"], value["unlabelled"], value["held_out"]), (80, 120, 0))
-        self.assertEqual(value["after"]["held_out"], "folds")
+        self.assertEqual(value["after"]["measured_on"], "folds")
         self.has_keys(value["after"], "samples full exits policy")
         self.assertFalse(me.with_name(me.name + ".cache").exists())
         after = self.report("evaluate", me, self.test)
@@ -43,7 +43,7 @@ class Personalise(Case):
         value = self.report("personalise", me, self.test, "--costs", "macs")
         self.assertEqual(value["labelled"] + value["held_out"], 300)
         self.assertAlmostEqual(value["held_out"], 60, delta=4)
-        self.assertEqual(value["after"]["held_out"], "split")
+        self.assertEqual(value["after"]["measured_on"], "held_out")
         self.assertEqual(value["after"]["samples"], value["held_out"])
 
     def test_same_bytes(self):
