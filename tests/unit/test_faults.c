@@ -22,7 +22,8 @@ static struct {
     int error;   /* 0: a write that writes nothing and says no error */
     place where; /* of the call that failed */
     bool failed;
-    size_t most; /* bytes that one write or read may move; 0: all */
+    const char *leaves, *goes; /* not NULL: the call does not fail, but a folder is renamed before it */
+    size_t most;               /* bytes that one write or read may move; 0: all */
 } fault;
 
 /* Whether this call is the one that fails. */
@@ -30,6 +31,7 @@ static bool fails(place where) {
     if (fault.at == 0 || ++fault.calls != fault.at) return false;
     fault.failed = true;
     fault.where = where;
+    if (fault.leaves != NULL) return rename(fault.leaves, fault.goes) != 0;
     errno = fault.error;
     return true;
 }
@@ -198,6 +200,69 @@ START_TEST(a_save_is_whole_or_not_at_all) {
     }
     ck_assert_uint_gt(most, 8); /* the calls do come through here: open, lock, write, sync, close, rename, sync ... */
     free(old);
+}
+END_TEST
+
+/* Some file systems cannot sync a folder: nothing is to be done about it there. The file's own sync must not fail. */
+START_TEST(a_folder_that_cannot_be_synced) {
+    size_t syncs = 0;
+    exn_status last = EXN_E_IO;
+    fault.failed = true;
+    for (size_t at = 1; fault.failed; at++) {
+        fault.calls = 0;
+        fault.failed = false;
+        fault.error = EINVAL;
+        fault.at = at;
+        const exn_status status = exn_profile_save(second, path);
+        fault.at = 0;
+        if (!fault.failed || fault.where != SYNC) continue;
+        ck_assert_int_eq(status, ++syncs == 1 ? EXN_E_IO : EXN_OK);
+        last = status;
+    }
+    ck_assert_uint_eq(syncs, 2);
+    ck_assert_int_eq(last, EXN_OK);
+}
+END_TEST
+
+/* The folder leaves before a call: what is saved goes with it, or the old file is still in it; nothing is left half-way. */
+START_TEST(a_folder_that_moves_away) {
+    size_t size, saved = 0;
+    char *inner = unit_path(folder, "inner"), *away = unit_path(folder, "away"), *target = unit_path(inner, "file"),
+         *moved = unit_path(away, "file");
+    unit_assert_ok(ctx, exn_profile_save(first, path));
+    uint8_t *old = small_read(&size, path);
+    fault.failed = true;
+    for (size_t at = 1; fault.failed; at++) {
+        size_t now_size;
+        ck_assert_int_eq(mkdir(inner, 0700), 0);
+        unit_write_file(target, old, size);
+        const size_t live = counter.live, files = open_files();
+        fault.calls = 0;
+        fault.failed = false;
+        fault.leaves = inner;
+        fault.goes = away;
+        fault.at = at;
+        const exn_status status = exn_profile_save(second, target);
+        fault.at = 0;
+        fault.leaves = NULL;
+        ck_assert_uint_eq(counter.live, live);
+        ck_assert_uint_eq(open_files(), files);
+        if (fault.failed) {
+            uint8_t *now = small_read(&now_size, moved);
+            ck_assert(status == EXN_OK || status == EXN_E_IO);
+            ck_assert_int_eq(now_size == size && memcmp(now, old, size) == 0, status != EXN_OK);
+            saved += status == EXN_OK;
+            free(now);
+        }
+        unit_temp_remove(strdup(inner));
+        unit_temp_remove(strdup(away));
+    }
+    ck_assert_uint_ge(saved, 4); /* write, sync, close, rename, sync */
+    free(old);
+    free(inner);
+    free(away);
+    free(target);
+    free(moved);
 }
 END_TEST
 
@@ -390,7 +455,8 @@ END_TEST
 
 int main(void) {
     return unit_run_with("faults", set_up, tear_down,
-                         (const TTest *const[]){a_save_is_whole_or_not_at_all, short_writes_are_continued,
+                         (const TTest *const[]){a_save_is_whole_or_not_at_all, a_folder_that_cannot_be_synced,
+                                                a_folder_that_moves_away, short_writes_are_continued,
                                                 interrupted_writes_are_repeated, a_disk_that_takes_nothing,
                                                 a_load_says_what_failed, an_export_says_what_failed,
                                                 a_cache_keeps_what_it_had, a_failing_cache_fails_the_lesson, NULL});
