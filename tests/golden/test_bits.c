@@ -112,10 +112,11 @@ START_TEST(bits) {
         if (!sets[i]->fused || strcmp(sets[i]->name, only ? only : sets[i]->name) != 0) continue;
         if (!only && strcmp(sets[i]->name, "template") == 0) continue;
         for (size_t threads = 1; threads <= 4; threads++) {
-            /* More threads than processors wait long for each other when they learn; which set they share the work of, and which
-             * head, is all the same. */
-            const bool learns = threads <= 2, little = strcmp(sets[i]->name, "scalar_fma") == 0;
-            const size_t asked = threads == 1 || (learns && little) ? 3 : learns || little ? 2 : 1;
+            /* More threads than processors wait long for each other when they learn, with the second head and in an emulator:
+             * there, two sets learn with three and four. */
+            const bool little = strcmp(sets[i]->name, "scalar_fma") == 0,
+                       learns = threads <= 2 || little || !unit_emulated();
+            const size_t asked = threads == 1 || (threads == 2 && little) ? 3 : learns ? 2 : 1;
             exn_context *ctx;
             exn_kernel_set kernels;
             const exn_context_options options = {

@@ -23,8 +23,12 @@ exn_context *unit_context(void);
 /* A context over `counter`, which the caller zeroed and may change at any time. NULL when the allocator refuses. */
 exn_context *unit_context_counting(unit_allocator *counter);
 
+/* Whether the test's machine is emulated, some forty times slower. What it asks of the machine (kernels, bits, threads) stays
+ * whole there; what it asks of logic that is the same on all machines may be left to native runs. */
+bool unit_emulated(void);
+
 /* Calls `body` with its 1st, 2nd ... allocation failing, alone and with all after it, until it gets through. Every such
- * call must report EXN_E_NOMEM with a message, and release all it took. `body` gets a fresh context. */
+ * call must report EXN_E_NOMEM with a message, and release all it took. `body` gets a fresh context. Emulated: every eleventh. */
 typedef exn_status unit_body_fn(exn_context *ctx, void *user);
 void unit_sweep_failures(unit_body_fn *body, void *user);
 /* Only with all after it: for bodies that take long. */
