@@ -14,7 +14,9 @@ static const char style[] =
     "body{background:var(--back);color:var(--ink);font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;"
     "padding:0 1rem}h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2.5rem}p{max-width:46rem}"
     ".mute{color:var(--mute)}svg{max-width:100%;height:auto;display:block}svg text{fill:var(--ink);font-size:12px}"
-    "svg .mute{fill:var(--mute)}table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
+    "svg "
+    ".mute{fill:var(--mute)}td,th{white-space:nowrap}.long{white-space:normal;text-align:left}table{border-collapse:"
+    "collapse;font-variant-numeric:tabular-nums}"
     "td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid var(--rule)}td:first-child,th:first-child"
     "{text-align:left}.tiles{display:flex;flex-wrap:wrap;gap:1rem}.tile{border:1px solid var(--rule);border-radius:8px;"
     "padding:.6rem 1rem}.tile b{display:block;font-size:1.5rem}.row{display:flex;flex-wrap:wrap;gap:1rem}"
@@ -22,11 +24,12 @@ static const char style[] =
 
 void exn_page_escape(exn_text *page, const char *text) {
     for (const char *c = text; *c != '\0'; c++) {
-        const char *entity = *c == '&'   ? "&amp;"
-                             : *c == '<' ? "&lt;"
-                             : *c == '>' ? "&gt;"
-                             : *c == '"' ? "&quot;"
-                                         : NULL;
+        const char *entity = *c == '&'    ? "&amp;"
+                             : *c == '<'  ? "&lt;"
+                             : *c == '>'  ? "&gt;"
+                             : *c == '"'  ? "&quot;"
+                             : *c == '\'' ? "&#39;"
+                                          : NULL;
         if (entity != NULL)
             exn_text_put(page, "%s", entity);
         else
@@ -123,6 +126,25 @@ void exn_chart_dot(exn_text *page, const exn_chart *c, double x, double y, size_
         exn_text_put(page, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", px, py + 17);
     exn_page_escape(page, word);
     exn_text_put(page, "</text>\n");
+}
+
+void exn_chart_words(exn_text *page, const exn_chart *c, const double x[], const double y[], const char *const words[],
+                     size_t count) {
+    enum { APART = 14 };
+    bool done[EXN_CHART_WORDS] = {false};
+    double above = -APART; /* where the last word stands */
+    for (size_t n = 0; n < count && n < EXN_CHART_WORDS; n++) {
+        size_t top = count;
+        for (size_t i = 0; i < count && i < EXN_CHART_WORDS; i++)
+            if (!done[i] && isfinite(y[i]) && (top == count || y[i] > y[top])) top = i;
+        if (top == count) return;
+        done[top] = true;
+        const double at = at_y(c, y[top]) + 4;
+        above = at < above + APART ? above + APART : at;
+        exn_text_put(page, "<text x=\"%.1f\" y=\"%.1f\">", at_x(c, x[top]) + 10, above);
+        exn_page_escape(page, words[top]);
+        exn_text_put(page, "</text>\n");
+    }
 }
 
 void exn_chart_box(exn_text *page, const exn_chart *c, double x0, double y0, double x1, double y1, size_t hue,

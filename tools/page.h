@@ -29,6 +29,10 @@ void exn_chart_line(exn_text *page, const exn_chart *chart, const double x[], co
 /* One point with a word below it, or beside a large one. */
 void exn_chart_dot(exn_text *page, const exn_chart *chart, double x, double y, size_t hue, bool large,
                    const char *word);
+/* A word to the right of each point, none over another; NaN has none. */
+#define EXN_CHART_WORDS 64u /* at most */
+void exn_chart_words(exn_text *page, const exn_chart *chart, const double x[], const double y[],
+                     const char *const words[], size_t count);
 /* A box from (x0, y0) to (x1, y1) that says `title` when pointed at. */
 void exn_chart_box(exn_text *page, const exn_chart *chart, double x0, double y0, double x1, double y1, size_t hue,
                    const char *title);

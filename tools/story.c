@@ -9,6 +9,8 @@
 #include "train/quality.h"
 
 enum { SWEEP = 41, BINS = 10, PLOT_WIDTH = 720, PLOT_HEIGHT = 380, SMALL = 230 };
+/* Hues by what they stand for; exits of a chart of their own count on from the first. */
+enum { HUE_LINE = 0, HUE_UNTOUCHED = 1, HUE_CHOSEN = 2, HUE_DIAGONAL = 3, HUE_EXIT = 4 };
 
 static double percent(double share) {
     return 100 * share;
@@ -108,7 +110,8 @@ static void put_targets(exn_text *page, const exn_chart *chart, const exn_story 
             snprintf(word, sizeof word, "%s%s, %s%s", exn_target_names[1], mark[0], exn_target_names[2], mark[1]);
         else
             snprintf(word, sizeof word, "%s%s", exn_target_names[t + 1], mark[t]);
-        exn_chart_dot(page, chart, cost_of(&p[t], s), percent(p[t].accuracy), 2, true, near && t > 0 ? "" : word);
+        exn_chart_dot(page, chart, cost_of(&p[t], s), percent(p[t].accuracy), HUE_CHOSEN, true,
+                      near && t > 0 ? "" : word);
     }
 }
 
@@ -116,11 +119,11 @@ static void put_points(exn_text *page, const exn_chart *chart, const exn_story *
     const exn_figures *f = s->figures;
     const bool ms = s->recalled->costs.in_ms;
     char word[64];
-    exn_chart_dot(page, chart, whole_cost(s), percent(f->full_accuracy), 1, true, "untouched network");
+    exn_chart_dot(page, chart, whole_cost(s), percent(f->full_accuracy), HUE_UNTOUCHED, true, "untouched network");
     for (size_t e = 0; e < f->exit_count; e++) {
         snprintf(word, sizeof word, "exit %zu", e);
         exn_chart_dot(page, chart, ms ? f->exits[e].cut_ms : f->exits[e].cut_macs_fraction,
-                      percent(f->exits[e].accuracy), 4, false, word);
+                      percent(f->exits[e].accuracy), HUE_EXIT, false, word);
     }
     put_targets(page, chart, s);
 }
@@ -142,8 +145,13 @@ void exn_story_curve(exn_text *page, const exn_story *s) {
     exn_free(page->ctx, score);
     for (size_t e = 0; e < s->figures->exit_count; e++)
         if (percent(s->figures->exits[e].accuracy) < least) least = percent(s->figures->exits[e].accuracy);
-    const exn_chart chart = {0,          1.05 * most, floor(least / 10) * 10, 100, cost_label(s), "right, per cent",
-                             PLOT_WIDTH, PLOT_HEIGHT};
+    const exn_chart chart = {.x1 = 1.05 * most,
+                             .y0 = floor(least / 10) * 10,
+                             .y1 = 100,
+                             .x_label = cost_label(s),
+                             .y_label = "right, per cent",
+                             .width = PLOT_WIDTH,
+                             .height = PLOT_HEIGHT};
     exn_page_section(
         page, "Accuracy against time",
         "The line lets every exit take what it is sure enough of, for all thresholds from 0 to 1, read on these "
@@ -151,7 +159,7 @@ void exn_story_curve(exn_text *page, const exn_story *s) {
         "are the network "
         "cut at an exit.");
     exn_chart_begin(page, &chart);
-    exn_chart_line(page, &chart, x, y, SWEEP, 0);
+    exn_chart_line(page, &chart, x, y, SWEEP, HUE_LINE);
     put_points(page, &chart, s);
     exn_chart_end(page);
 }
@@ -160,14 +168,20 @@ void exn_story_curve(exn_text *page, const exn_story *s) {
 
 void exn_story_shares(exn_text *page, const exn_story *s) {
     const exn_figures *f = s->figures;
-    const exn_chart chart = {-0.5, (double)f->exit_count - 0.5, 0, 100, "exit", "photos, per cent", PLOT_WIDTH, 240};
+    const exn_chart chart = {.x0 = -0.5,
+                             .x1 = (double)f->exit_count - 0.5,
+                             .y1 = 100,
+                             .x_label = "exit",
+                             .y_label = "photos, per cent",
+                             .width = PLOT_WIDTH,
+                             .height = SMALL};
     char title[96];
     exn_page_section(page, "Where photos leave", "The share of photos that each exit takes under the chosen rules.");
     exn_chart_begin(page, &chart);
     for (size_t e = 0; e < f->exit_count; e++) {
         const double share = percent(f->exits[e].share), at = (double)e;
         snprintf(title, sizeof title, "exit %zu: %.1f %% of the photos", e, share);
-        exn_chart_box(page, &chart, at - 0.35, 0, at + 0.35, share, 0, title);
+        exn_chart_box(page, &chart, at - 0.35, 0, at + 0.35, share, HUE_LINE, title);
     }
     exn_chart_end(page);
 }
@@ -189,8 +203,15 @@ void exn_story_history(exn_text *page, const exn_story *s) {
         x[i] = (double)h->lesson[i].labelled;
         if (x[i] > most) most = x[i];
     }
-    const exn_chart chart = {0, 1.1 * most, 0, 100, "labelled photos", "right out of fold, per cent", PLOT_WIDTH, 300};
-    char word[32];
+    const exn_chart chart = {.x1 = 1.1 * most,
+                             .y1 = 100,
+                             .x_label = "labelled photos",
+                             .y_label = "right out of fold, per cent",
+                             .width = PLOT_WIDTH,
+                             .height = PLOT_HEIGHT};
+    double end_x[EXN_EXITS_MAX], end_y[EXN_EXITS_MAX];
+    char word[EXN_EXITS_MAX][16];
+    const char *words[EXN_EXITS_MAX];
     exn_page_section(
         page, "How exits grew",
         "Accuracy of every exit out of fold, each time this profile was personalised. Photos of one shelf or "
@@ -199,9 +220,13 @@ void exn_story_history(exn_text *page, const exn_story *s) {
     for (size_t e = 0; e < s->profile->exit_count; e++) {
         for (size_t i = 0; i < h->count; i++) y[i] = percent(h->lesson[i].exit[e]);
         exn_chart_line(page, &chart, x, y, h->count, e);
-        snprintf(word, sizeof word, "exit %zu", e);
-        exn_chart_dot(page, &chart, x[h->count - 1], y[h->count - 1], e, false, word);
+        end_x[e] = x[h->count - 1];
+        end_y[e] = y[h->count - 1];
+        snprintf(word[e], sizeof word[e], "exit %zu", e);
+        words[e] = word[e];
+        exn_chart_dot(page, &chart, end_x[e], end_y[e], e, false, "");
     }
+    exn_chart_words(page, &chart, end_x, end_y, words, s->profile->exit_count);
     exn_chart_end(page);
 }
 
@@ -243,16 +268,17 @@ void exn_story_reliability(exn_text *page, const exn_story *s) {
         char label[48];
         const float temperature = s->profile->exits[e].rule.temperature;
         snprintf(label, sizeof label, "exit %zu, temperature %.2f", e, (double)temperature);
-        const exn_chart chart = {0, 100, 0, 100, label, "", SMALL, SMALL};
+        const exn_chart chart = {
+            .x1 = 100, .y1 = 100, .x_label = label, .y_label = "", .width = SMALL, .height = SMALL};
         double x[BINS], y[BINS];
         exn_chart_begin(page, &chart);
         exn_text_put(page, "<g stroke-dasharray=\"4 3\">");
-        exn_chart_line(page, &chart, (const double[]){0, 100}, (const double[]){0, 100}, 2, 3);
+        exn_chart_line(page, &chart, (const double[]){0, 100}, (const double[]){0, 100}, 2, HUE_DIAGONAL);
         exn_text_put(page, "</g>");
         bin(x, y, s, e, 1.0f, score);
-        exn_chart_line(page, &chart, x, y, BINS, 1);
+        exn_chart_line(page, &chart, x, y, BINS, HUE_UNTOUCHED);
         bin(x, y, s, e, temperature, score);
-        exn_chart_line(page, &chart, x, y, BINS, 0);
+        exn_chart_line(page, &chart, x, y, BINS, HUE_LINE);
         exn_chart_end(page);
     }
     exn_text_put(page, "</div>\n");
@@ -292,7 +318,7 @@ void exn_story_confusion(exn_text *page, const exn_story *s) {
             if (!occurs(f, c)) continue;
             const double share = total > 0 ? (double)row[c] / (double)total : 0;
             exn_text_put(page, "<td style=\"background:color-mix(in srgb,var(--h%d) %.0f%%,transparent)\">",
-                         c == label ? 2 : 1, 60 * share);
+                         c == label ? HUE_CHOSEN : HUE_UNTOUCHED, 60 * share);
             if (row[c] > 0) exn_text_put(page, "%u", row[c]);
             exn_text_put(page, "</td>");
         }
@@ -306,9 +332,12 @@ void exn_story_confusion(exn_text *page, const exn_story *s) {
 void exn_story_memory(exn_text *page, const exn_story *s) {
     const exn_arena_plan arena = exn_plan_arena(s->plan);
     const size_t steps = exn_plan_step_count(s->plan);
-    const exn_chart chart = {
-        0,          (double)steps, 0, 1.08 * (double)arena.bytes / 1024, "step of the plan", "KiB of the arena",
-        PLOT_WIDTH, PLOT_HEIGHT};
+    const exn_chart chart = {.x1 = (double)steps,
+                             .y1 = 1.08 * (double)arena.bytes / 1024,
+                             .x_label = "step of the plan",
+                             .y_label = "KiB of the arena",
+                             .width = PLOT_WIDTH,
+                             .height = PLOT_HEIGHT};
     char title[EXN_MESSAGE_BYTES];
     exn_page_section(
         page, "Memory, step by step",
@@ -340,7 +369,7 @@ void exn_story_decisions(exn_text *page, const exn_story *s) {
         "photos that were learnt from says little.");
     exn_text_put(page,
                  "<div class=\"scroll\"><table><tr><th>exit</th><th>work</th><th>right here</th><th>threshold</th>"
-                 "<th>temperature</th><th style=\"text-align:left\">decision</th></tr>\n");
+                 "<th>temperature</th><th class=\"long\">decision</th></tr>\n");
     for (size_t e = 0; e < f->exit_count; e++) {
         const exn_exit *exit = &s->profile->exits[e];
         exn_text_put(page, "<tr><td>%zu</td><td>%.0f %%</td><td>%.1f %%</td><td>", e,
@@ -349,7 +378,7 @@ void exn_story_decisions(exn_text *page, const exn_story *s) {
             exn_text_put(page, "%.3f", (double)exit->rule.threshold);
         else
             exn_text_put(page, "%s", e + 1 < f->exit_count ? "off" : "-");
-        exn_text_put(page, "</td><td>%.2f</td><td style=\"text-align:left\">", (double)exit->rule.temperature);
+        exn_text_put(page, "</td><td>%.2f</td><td class=\"long\">", (double)exit->rule.temperature);
         exn_page_escape(page, exit->decision ? exit->decision : "");
         exn_text_put(page, "</td></tr>\n");
     }
