@@ -100,8 +100,10 @@ static void check(const golden *actual, const char *set, size_t threads) {
     while (!found && fscanf(file, "%31s %llx", name, &expected) == 2) found = strcmp(name, actual->name) == 0;
     fclose(file);
     free(path);
-    ck_assert_msg(found && expected == actual->hash, "%s on %s with %zu threads: %016llx", actual->name, set, threads,
-                  (unsigned long long)actual->hash);
+    ck_assert_msg(
+        found && expected == actual->hash,
+        "%s on %s with %zu threads: %016llx; meant to change: EXN_GOLDEN_PRINT=1 prints the lines of bits.txt",
+        actual->name, set, threads, (unsigned long long)actual->hash);
 }
 
 START_TEST(bits) {
