@@ -19,8 +19,8 @@ static exn_status classify(exn_tool *tool, exn_runner *runner, const exn_profile
     exn_picture_free(&picture, tool->ctx);
     if (status != EXN_OK) return exn_fail(tool->ctx, status, "%s: %s", path, exn_runner_error(runner));
     exn_watch watch = {.struct_size = sizeof watch};
-    if (exn_runner_audit(runner, &watch) != EXN_OK) /* does nothing where no audit is due */
-        return exn_fail(tool->ctx, EXN_E_NOMEM, "%s: audit: %s", path, exn_runner_error(runner));
+    const exn_status audited = exn_runner_audit(runner, &watch); /* does nothing where no audit is due */
+    if (audited != EXN_OK) return exn_fail(tool->ctx, audited, "%s: audit: %s", path, exn_runner_error(runner));
     const char *label = exn_profile_class_name(profile, answer.label);
     if (!tool->json) {
         printf("%s: %s %.3f (exit %zu, %.2f ms)\n", path, label, (double)answer.confidence, answer.exit,

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "core/file.h"
-#include "tools/personalise.h"
+#include "tools/job.h"
 #include "tools/stop.h"
 #include "train/journal.h"
 #include "train/trainer.h"

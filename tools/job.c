@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What a personalising job reports. */
-#include "tools/personalise.h"
+#include "tools/job.h"
 
 #include <math.h>
 #include <stdio.h>

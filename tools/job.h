@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One personalising job: its parts, shared by the files that do it and that report it. */
-#ifndef EXN_TOOLS_PERSONALISE_H
-#define EXN_TOOLS_PERSONALISE_H
+#ifndef EXN_TOOLS_JOB_H
+#define EXN_TOOLS_JOB_H
 
 #include <limits.h>
 
