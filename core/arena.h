@@ -19,7 +19,7 @@ typedef struct exn_arena_plan {
 
 /* Fills in the offsets so that no two intervals that share a step overlap. Tries greedy orders (by size, by breadth)
  * with best-gap placement (Pisarchyk and Lee, arXiv 2001.03288), then a short seeded search until the lower bound is
- * met; thousands of buffers, which no network of people's has, are placed in the order of their steps. The same input gives
+ * met; thousands of buffers, which no real network has, are placed in the order of their steps. The same input gives
  * the same offsets. Empty buffers get offset 0. */
 exn_status exn_arena_assign(exn_arena_plan *out, exn_context *ctx, exn_interval *intervals, size_t count);
 

@@ -115,7 +115,7 @@ START_TEST(bits) {
         if (!only && strcmp(sets[i]->name, "template") == 0) continue;
         for (size_t threads = 1; threads <= 4; threads++) {
             /* More threads than processors wait long for each other when they learn, with the second head and in an emulator:
-             * there, two sets learn with three and four. */
+             * there, one set learns with three and four. */
             const bool little = strcmp(sets[i]->name, "scalar_fma") == 0,
                        learns = threads <= 2 || little || !unit_emulated();
             const size_t asked = threads == 1 || (threads == 2 && little) ? 3 : learns ? 2 : 1;

@@ -112,7 +112,8 @@ def sabotaged(entry, users, commands, link, copy, scratch):
 
 def relevant(output, entry):
     """Portable drivers are in the library's parts, each set's kernels in an object folder of its own."""
-    return f"libexeunt_{entry['set']}." in output or output.startswith(("libexeunt_kernels.a.p/", "libexeunt_loops.a.p/kernels_"))
+    drivers = ("libexeunt_kernels.a.p/", "libexeunt_once.a.p/", "libexeunt_loops.a.p/kernels_")
+    return f"libexeunt_{entry['set']}." in output or output.startswith(drivers)
 
 
 def main():

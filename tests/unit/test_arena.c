@@ -224,7 +224,7 @@ static void random_lives(exn_interval *values, size_t count, size_t steps, size_
     }
 }
 
-/* As no network of people's has them; looking at all pairs of the last would take minutes. */
+/* As no real network has them; looking at all pairs of the last would take minutes. */
 START_TEST(very_many) {
     enum { SOME = 9000, MOST = 200000 };
     exn_interval *values = malloc(MOST * sizeof *values);
