@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The public API with 8-bit pixels, in batches, at other sizes than the exported one: what is answered does not depend on how many
  * are asked about at once. */
+#include "core/rng.h"
 #include "tests/unit/small.h"
 #include "tests/unit/unit.h"
 
@@ -40,15 +41,16 @@ typedef struct later_answer {
     size_t more;
 } later_answer;
 
-static void check_batches(exn_context *ctx, const exn_profile *profile) {
+/* `one`: the answers one by one, which are not all the same. */
+static void check_batches(exn_answer one[PHOTOS], exn_context *ctx, const exn_profile *profile) {
     static uint8_t pixels[PHOTOS][SIDE * SIDE * 3];
     exn_image images[PHOTOS];
-    exn_answer one[PHOTOS];
     exn_runner *runner = create(ctx, profile, 0);
     for (size_t i = 0; i < PHOTOS; i++) {
         images[i] = photo(pixels[i], i);
         one[i] = (exn_answer){.struct_size = sizeof one[i]};
         ck_assert_int_eq(exn_runner_classify(runner, &images[i], &one[i]), EXN_OK);
+        for (size_t j = 0; j < i; j++) ck_assert(one[i].confidence != one[j].confidence);
     }
     exn_runner_destroy(runner);
     for (size_t batch = 1; batch <= 4; batch++) {
@@ -69,27 +71,65 @@ static void check_batches(exn_context *ctx, const exn_profile *profile) {
     }
 }
 
+/* The network's own logits are so far apart that it is sure of everything. */
+static void temper_the_last_exit(exn_profile *profile) {
+    profile->exits[profile->exit_count - 1].rule.temperature = 50.0f;
+}
+
+/* A fresh exit says the same of everything. */
+static void make_the_first_exit_speak(exn_profile *profile) {
+    exn_exit *exit = &profile->exits[0];
+    exn_shape shape;
+    exn_rng rng = exn_rng_seed(5, 1);
+    const size_t weights = exn_head_tensor_shape(&shape, &exit->head, EXN_HEAD_FC_WEIGHT);
+    for (size_t i = 0; i < weights; i++) exit->head.tensor[EXN_HEAD_FC_WEIGHT][i] = exn_rng_normal(&rng);
+    exit->rule = (exn_exit_rule){.enabled = true, .temperature = 20.0f};
+}
+
+static int by_confidence(const void *a, const void *b) {
+    const float x = ((const exn_answer *)a)->confidence, y = ((const exn_answer *)b)->confidence;
+    return (x > y) - (x < y);
+}
+
 START_TEST(batches_answer_as_one_by_one) {
     exn_context *ctx = unit_context();
     exn_model *model = open_blocks(ctx, 16, 16);
     const exn_profile_options options = {.struct_size = sizeof options, .exits = 2};
     exn_profile *profile;
+    exn_answer one[PHOTOS];
     unit_assert_ok(ctx, exn_profile_create(&profile, model, &options));
-    check_batches(ctx, profile);
+    temper_the_last_exit(profile);
+    check_batches(one, ctx, profile);
+    make_the_first_exit_speak(profile);
+    check_batches(one, ctx, profile);
+    for (size_t i = 0; i < PHOTOS; i++) ck_assert_uint_eq(one[i].exit, 0);
     /* Samples of a batch leave singly: about half of them here. */
-    profile->exits[0].rule = (exn_exit_rule){.enabled = true, .temperature = 1.0f, .threshold = 0.0f};
-    exn_runner *runner = create(ctx, profile, 1);
-    float confidence[PHOTOS];
+    qsort(one, PHOTOS, sizeof *one, by_confidence);
+    profile->exits[0].rule.threshold = one[PHOTOS / 2].confidence;
+    check_batches(one, ctx, profile);
+    size_t early = 0, mixed = 0;
     for (size_t i = 0; i < PHOTOS; i++) {
-        uint8_t pixels[SIDE * SIDE * 3];
-        const exn_image image = photo(pixels, i);
-        exn_answer answer = {.struct_size = sizeof answer};
-        ck_assert_int_eq(exn_runner_classify(runner, &image, &answer), EXN_OK);
-        confidence[i] = answer.confidence;
+        early += one[i].exit == 0;
+        mixed += i % 2 == 1 && one[i].exit != one[i - 1].exit; /* in batches of two */
     }
-    exn_runner_destroy(runner);
-    profile->exits[0].rule.threshold = confidence[PHOTOS / 2];
-    check_batches(ctx, profile);
+    ck_assert_uint_eq(early, PHOTOS - PHOTOS / 2);
+    ck_assert_uint_gt(mixed, 0);
+    exn_profile_destroy(profile);
+    exn_model_destroy(model);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
+/* A file may say that its batch is one. */
+START_TEST(batch_of_the_file_does_not_matter) {
+    exn_context *ctx = unit_context();
+    exn_model *model;
+    exn_profile *profile;
+    exn_answer one[PHOTOS];
+    unit_assert_ok(ctx, small_model(&model, ctx));
+    unit_assert_ok(ctx, small_profile(&profile, model, EXN_HEAD_LINEAR));
+    temper_the_last_exit(profile);
+    check_batches(one, ctx, profile);
     exn_profile_destroy(profile);
     exn_model_destroy(model);
     exn_context_destroy(ctx);
@@ -106,8 +146,10 @@ START_TEST(sizes_other_than_the_exported_one) {
         ck_assert_uint_eq(info.height, sizes[s][0]);
         ck_assert_uint_eq(info.width, sizes[s][1]);
         exn_profile *profile;
+        exn_answer one[PHOTOS];
         unit_assert_ok(ctx, exn_profile_create(&profile, model, NULL));
-        check_batches(ctx, profile);
+        temper_the_last_exit(profile);
+        check_batches(one, ctx, profile);
         exn_profile_destroy(profile);
         exn_model_destroy(model);
     }
@@ -147,41 +189,38 @@ END_TEST
 
 START_TEST(what_batches_refuse) {
     exn_context *ctx = unit_context();
-    exn_model *model = open_blocks(ctx, 16, 16), *fixed;
+    exn_model *model = open_blocks(ctx, 16, 16);
     exn_profile *profile;
     unit_assert_ok(ctx, exn_profile_create(&profile, model, NULL));
     exn_runner *runner = create(ctx, profile, 3), *none;
     uint8_t pixels[SIDE * SIDE * 3];
-    const exn_image images[2] = {photo(pixels, 1), {0}};
-    exn_answer answers[2] = {{.struct_size = sizeof *answers}, {.struct_size = sizeof *answers}}, empty[2] = {{0}};
+    const exn_image good = photo(pixels, 1), images[5] = {good, good, good, good, {0}};
+    exn_answer answers[5], empty[2] = {{0}};
+    for (size_t i = 0; i < 5; i++) answers[i] = (exn_answer){.struct_size = sizeof *answers};
     ck_assert_int_eq(exn_runner_classify_batch(NULL, images, 1, answers), EXN_E_INVALID);
     ck_assert_int_eq(exn_runner_classify_batch(runner, NULL, 0, NULL), EXN_OK);
     ck_assert_int_eq(exn_runner_classify_batch(runner, NULL, 1, answers), EXN_E_INVALID);
     ck_assert_int_eq(exn_runner_classify_batch(runner, images, 1, NULL), EXN_E_INVALID);
-    ck_assert_int_eq(exn_runner_classify_batch(runner, images, 2, answers), EXN_E_INVALID);
+    ck_assert_int_eq(exn_runner_classify_batch(runner, images, 5, answers), EXN_E_INVALID);
+    for (size_t i = 0; i < 5; i++) ck_assert((answers[i].infer_ms > 0) == (i < 3)); /* the first batch stands */
     ck_assert_ptr_nonnull(strstr(exn_runner_error(runner), "image"));
     ck_assert_int_eq(exn_runner_classify_batch(runner, images, 1, empty), EXN_E_INVALID);
     ck_assert_int_eq(exn_runner_classify_batch(runner, images, 1, answers), EXN_OK);
-    const exn_runner_options audits = {.struct_size = sizeof audits, .batch = 2, .audit_share = 0.5};
+    exn_runner_options audits = {.struct_size = sizeof audits, .batch = 2, .audit_share = 0.5};
+    unit_assert_fails(ctx, exn_runner_create(&none, profile, &audits), EXN_E_UNSUPPORTED, "batch");
+    audits.whole_network = true;
     unit_assert_fails(ctx, exn_runner_create(&none, profile, &audits), EXN_E_UNSUPPORTED, "batch");
     const exn_runner_options huge = {.struct_size = sizeof huge, .batch = SIZE_MAX};
     ck_assert_int_lt(exn_runner_create(&none, profile, &huge), EXN_OK);
     exn_runner_destroy(runner);
     exn_profile_destroy(profile);
     exn_model_destroy(model);
-    /* A file may say that its batch is one. */
-    unit_assert_ok(ctx, small_model(&fixed, ctx));
-    unit_assert_ok(ctx, small_profile(&profile, fixed, EXN_HEAD_LINEAR));
-    const exn_runner_options two = {.struct_size = sizeof two, .batch = 2};
-    const exn_status status = exn_runner_create(&none, profile, &two);
-    if (status == EXN_OK) exn_runner_destroy(none);
-    exn_profile_destroy(profile);
-    exn_model_destroy(fixed);
     exn_context_destroy(ctx);
 }
 END_TEST
 
 int main(void) {
-    return unit_run("batch", (const TTest *[]){batches_answer_as_one_by_one, sizes_other_than_the_exported_one,
-                                               pixels_are_as_good_as_floats, what_batches_refuse, NULL});
+    return unit_run("batch", (const TTest *[]){batches_answer_as_one_by_one, batch_of_the_file_does_not_matter,
+                                               sizes_other_than_the_exported_one, pixels_are_as_good_as_floats,
+                                               what_batches_refuse, NULL});
 }

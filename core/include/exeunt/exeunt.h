@@ -337,9 +337,11 @@ typedef struct exn_runner_options {
     exn_target target;  /* EXN_E_INVALID where the profile has nothing for it */
     double audit_share; /* of the answers to compare with the last exit's, 0 to 1; 0: none. Without early exits: none */
     const char
-        *packed;  /* file that keeps packed weights between processes: mapped where it fits, made or replaced where it
+        *packed; /* file that keeps packed weights between processes: mapped where it fits, made or replaced where it
                            does not (that it cannot be written is logged). NULL: none. One file for each profile */
-    size_t batch; /* inputs computed at once, if the network's file leaves that open; 0: 1. Above 1: no audits */
+    /* Inputs computed at once, whatever batch the file was written for (a network that works across samples is refused); 0: 1. Above 1
+     * with an audit_share, also with whole_network: EXN_E_UNSUPPORTED. */
+    size_t batch;
 } exn_runner_options;
 
 typedef struct exn_answer {
@@ -354,7 +356,8 @@ typedef struct exn_answer {
 EXN_API exn_status exn_runner_create(exn_runner **out, const exn_profile *profile, const exn_runner_options *options);
 EXN_API exn_status exn_runner_classify(exn_runner *runner, const exn_image *image, exn_answer *answer);
 /* `count` images, a batch at a time; of each batch every image leaves where it would alone, with the same bits. answers: as many, each
- * with its struct_size, all of them the same. infer_ms: the batch's time by its images. On failure the answers before stand. */
+ * with its struct_size, all of them the same. infer_ms: the batch's time by its images. On failure the answers of the batches
+ * before stand. */
 EXN_API exn_status exn_runner_classify_batch(exn_runner *runner, const exn_image *images, size_t count,
                                              exn_answer *answers);
 /* The same as exn_runner_classify for an input that is ready for the network: float32 (channels, height, width). */
