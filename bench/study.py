@@ -75,14 +75,17 @@ def own_source(arguments):
     return scenarios.Source(network, everybody, arguments.general and arguments.general.resolve(), True)
 
 
-def hold_to(out, settings):
-    """Results of different programs or exits are not mixed in one folder: what it was made with stays, what is new is added."""
+def hold_to(out, settings, adding=False):
+    """Results of different programs or exits are not mixed in one folder: what it was made with stays. adding: settings that it
+    does not have yet may be new."""
     path = out / "settings.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if adding or not known:
+        known = {**known, **settings, **known}
     for name, value in settings.items():
-        if known.setdefault(name, value) != value:
-            raise StudyError(f"{out}: made with another {name} ({known[name]}, now {value}): give a new --out (general/ may be "
-                             "copied there)")
+        if name not in known or known[name] != value:
+            raise StudyError(f"{out}: made with another {name} ({known.get(name, 'unknown')}, now {value}): give a new --out "
+                             "(general/ may be copied there)")
     path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
@@ -178,7 +181,8 @@ def study(arguments):
     tool = program.find(arguments.exeunt)
     hold_to(arguments.out, {"build": tool.digest(), "--attach": arguments.attach, "--sizes": sorted(arguments.sizes)})
     prepared = prepare(arguments, tool)
-    hold_to(arguments.out, {f"exits of {scenario.network.name}": profiles.digest(scenario.profile) for scenario in prepared})
+    hold_to(arguments.out, {f"exits of {scenario.network.name}": profiles.digest(scenario.profile) for scenario in prepared},
+            adding=True)
     plan = work.Study(tool, arguments.out, tuple(arguments.sizes))
     if arguments.only == "timing":
         timing.measure(plan, prepared, arguments.out / "timing.json")

@@ -22,7 +22,7 @@ exn_status exn_preprocess_bytes(uint8_t *hwc, exn_resizer *resizer, const exn_im
                                 const exn_preprocess *options, size_t height, size_t width, size_t channels);
 void exn_preprocess_scale(float *hwc, const uint8_t *bytes, const exn_preprocess *options, size_t pixels,
                           size_t channels);
-/* deviation 0 replaced by the defaults, size 0 by the shorter side of the input; EXN_E_INVALID for NaN or negative values. */
+/* deviation 0 replaced by the defaults, size 0 by the larger side of the input; EXN_E_INVALID for NaN or negative values. */
 exn_status exn_preprocess_complete(exn_preprocess *options, exn_context *ctx, size_t height, size_t width);
 
 #endif

@@ -139,7 +139,7 @@ static const exn_option options[] = {
     {"output", "PROFILE", "the profile to write (needed)", 'o'},
     EXN_PLACEMENT_OPTIONS,
     {"classes", "FILE", "class names, one a line in the order of the logits (default 0, 1, ...)", 0},
-    {"size", "S", "shorter side of a photo after resizing (default: the network's input)", 0},
+    {"size", "S", "shorter side of a photo after resizing (default: the larger side of the network's input)", 0},
     {"mean", "M", "subtracted from grey levels 0..255: one number or R,G,B (default 0)", 0},
     {"std", "D", "then divided by: one number or R,G,B (default 255)", 0},
     {"order", "ORDER", "rgb, bgr or gray (default: rgb, gray for one channel)", 0},

@@ -286,7 +286,8 @@ static exn_status plan(exn_job *job, exn_trainer_options *options) {
                         (resident >> 20) + 1);
     if (budget > 0) options->memory_budget_bytes -= resident;
     const exn_status status = exn_trainer_create(&job->trainer, job->person.profile, options);
-    if (status == EXN_E_NOMEM && budget > 0)
+    /* Not where the cache limit or the allocator said no. */
+    if (status == EXN_E_NOMEM && budget > 0 && strstr(exn_context_error(job->tool->ctx), "memory budget") != NULL)
         return exn_fail_in(job->tool->ctx, status, "--memory-budget %zu: the program alone takes %zu MB; for the rest",
                            budget >> 20, (resident >> 20) + 1);
     EXN_TRY(status);

@@ -151,7 +151,7 @@ int main(int argc, char **argv) {
         char message[256];
         const char *extra = args.operand_count > command->most ? args.operands[command->most] : NULL;
         snprintf(message, sizeof message, "%s%.100s%s; usage: exeunt %s%s%s [OPTION...]",
-                 extra ? "nothing is to be done with '" : "an operand is missing", extra ? extra : "", extra ? "'" : "",
+                 extra ? "unexpected operand '" : "an operand is missing", extra ? extra : "", extra ? "'" : "",
                  command->name, command->operands[0] ? " " : "", command->operands);
         print_line("", message);
         return EXN_EXIT_USAGE;

@@ -102,14 +102,8 @@ static exn_status add_person(teaching *t, size_t person) {
     for (size_t i = 0; i < exn_dataset_count(data); i++) {
         if (exn_stop_asked) return EXN_PAUSED;
         const exn_status status = add_photo(t, data, i, t->people ? person : EXN_UNGROUPED);
-        if (t->skip_bad && (status == EXN_E_FORMAT || status == EXN_E_UNSUPPORTED)) {
-            exn_log(t->tool->ctx, EXN_LOG_WARNING, "skipped: %s", exn_context_error(t->tool->ctx));
-            t->out->skipped++;
-        } else if (status != EXN_OK) {
-            return status;
-        } else {
-            t->out->photos++;
-        }
+        EXN_TRY(exn_dataset_excuse(data, status, t->skip_bad));
+        *(status == EXN_OK ? &t->out->photos : &t->out->skipped) += 1;
         exn_meter_show(&t->meter, ++t->done, t->photos);
     }
     return exn_dataset_read_ahead(data, 1, NULL);

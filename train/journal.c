@@ -108,7 +108,8 @@ static exn_status open_file(exn_journal *j) {
     j->end = sizeof wanted;
     if (n == sizeof found && !memcmp(&found, &wanted, sizeof found)) return load(j);
     if (n > 0)
-        exn_log(j->ctx, EXN_LOG_WARNING, "%s: is of other samples or options; training starts from the beginning",
+        exn_log(j->ctx, EXN_LOG_WARNING,
+                "%s: is of other samples, options or another version, or cut short; training starts from the beginning",
                 j->path);
     if (ftruncate(j->file, 0) || !exn_write_at(j->file, &wanted, sizeof wanted, 0))
         return io_error(j, j->path, "write");

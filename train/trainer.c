@@ -45,8 +45,8 @@ static exn_status limit_samples(exn_trainer *trainer, const exn_trainer_options 
     exn_trainer_estimate estimate = {.struct_size = sizeof estimate};
     trainer->samples_most = limit ? limit / sample_bytes : SIZE_MAX;
     if (trainer->samples_most < SAMPLES_LEAST)
-        return exn_fail(trainer->ctx, EXN_E_NOMEM, "a cache limit of %zu bytes is too small: %u samples take %zu",
-                        limit, SAMPLES_LEAST, SAMPLES_LEAST * sample_bytes);
+        return exn_fail(trainer->ctx, EXN_E_NOMEM, "a cache limit of %zu MB is too small: %u samples take %zu MB",
+                        limit >> 20, SAMPLES_LEAST, (SAMPLES_LEAST * sample_bytes >> 20) + 1);
     EXN_TRY(exn_trainer_get_estimate(&estimate, trainer, SAMPLES_LEAST, 0));
     if (budget && estimate.peak_bytes > budget)
         return exn_fail(trainer->ctx, EXN_E_NOMEM, "a memory budget of %zu MB is too small: %u samples take %zu MB",

@@ -76,9 +76,18 @@ def read_costs(path):
     return Costs(until - head, head)
 
 
-def measure_costs(program, profile, model, photos, path, rounds=8):
+def read_exits(program, profile):
+    """What the costs of a profile's exits depend on: where each stands, and its kind."""
+    return [[exit["tap"], exit["kind"]] for exit in program.run("profile", "show", profile)["exits"]]
+
+
+def read_exits_of_costs(path):
+    return json.loads(Path(path).read_text(encoding="utf-8")).get("of")
+
+
+def measure_costs(program, profile, model, photos, path, exits, rounds=8):
     """The cost table of a profile: the network cut at each exit, with that exit's head and without any. Least of several medians,
-    for the clock only ever adds; wants a machine that does nothing else. `photos`: a small folder."""
+    for the clock only ever adds; wants a machine that does nothing else. `photos`: a small folder; `exits`: by read_exits."""
     looks, bare = [], []
     for _ in range(rounds):
         looks.append(program.run("evaluate", profile, photos))
@@ -87,7 +96,7 @@ def measure_costs(program, profile, model, photos, path, rounds=8):
     until = np.min([[exit["cut_ms"] for exit in look["exits"][:-1]] for look in looks], axis=0)
     heads = np.maximum(until - np.min(bare, axis=0), HEAD_LEAST * until)
     table = {"schema": "exeunt.costs/1", "exits": until.tolist(), "full": min(look["full"]["median_ms"] for look in looks),
-             "heads": heads.tolist()}
+             "heads": heads.tolist(), "of": exits}
     path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 

@@ -153,12 +153,12 @@ def attach(prep, source):
 def measure(prep, source, profile):
     """The cost table of a network, measured once unless it is wanted anew or is of other exits."""
     path = prep.folder(source.network) / "costs.json"
-    exits = len(prep.program.run("profile", "show", profile)["exits"])
-    if prep.remeasure or not path.exists() or len(program.read_costs(path).reach) != exits:
+    exits = program.read_exits(prep.program, profile)
+    if prep.remeasure or not path.exists() or program.read_exits_of_costs(path) != exits:
         photos = prep.out / "work" / "costs" / source.network.name
         shutil.rmtree(photos, ignore_errors=True)
         people.lay_out(source.people[0].photos[:COST_PHOTOS], photos)
-        program.measure_costs(prep.program, profile, source.network.model, photos, path)
+        program.measure_costs(prep.program, profile, source.network.model, photos, path, exits)
         shutil.rmtree(photos)
     return path
 

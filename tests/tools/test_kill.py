@@ -142,7 +142,9 @@ class Kill(Case):
         self.stop(self.personalise(me), signal.SIGINT)
         other = self.attach("--exits", "1", "--head", "conv", name="other.safetensors")
         words = ("--costs", "macs", "--no-measure")
-        self.works("personalise", me, self.general, *words, "--resume")
+        done = self.run_program("personalise", me, self.general, *words, "--resume")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(b"is of other samples, options or another version, or cut short", done.stderr)
         self.works("personalise", other, self.general, *words)
         self.assertEqual(me.read_bytes(), other.read_bytes())
 

@@ -116,6 +116,9 @@ class Personalise(Case):
         self.assertRegex(self.fails(*self.command(me, "--memory-budget", str(program))),
                          f"--memory-budget {program}: the program alone takes .* MB; for the rest: .* 10 samples take [0-9]+ MB")
         self.fails(*self.command(me, "--dump", "x.npy", "--memory-budget", "500"), status=2, says="--dump")
+        wide = self.attach("--at", "relu,relu_1,relu_3,relu_5,relu_7", "--head", "conv", name="wide.safetensors")
+        self.assertRegex(self.fails(*self.command(wide, "--cache-limit", "1", "--memory-budget", "500")),
+                         r"\Aexeunt: a cache limit of 1 MB is too small: 10 samples take [2-9] MB\n\Z")
 
     def test_shared_cache(self):
         """Evaluating from a cache says what running the networks says; dumps hold the logits behind it."""

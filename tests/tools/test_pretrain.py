@@ -3,6 +3,7 @@
 import json
 import pathlib
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -106,6 +107,10 @@ class Pretrain(Case):
         png(odd / "0.png", 28, 28, picture(random.Random(1)))
         self.fails(*self.command(me, data, "--people"), says="no class 'unheard-of'")
         (data / "p0" / "0" / "bad.png").write_bytes(b"no photo")
+        shutil.rmtree(odd)
+        self.fails(*self.command(me, data, "--people"), says="bad.png: neither JPEG nor PNG (--skip-bad leaves such photos out)")
+        odd.mkdir()
+        png(odd / "0.png", 28, 28, picture(random.Random(1)))
         value = json.loads(self.run_program(*self.command(me, data, "--people", "--skip-bad", "--json")).stdout)
         self.assertEqual((value["pretrained"]["photos"], value["pretrained"]["skipped"]), (24, 2))
         self.assertEqual(value["pretrained"]["persons"], 4)

@@ -16,7 +16,7 @@ except ImportError:
 
 sys.path.insert(0, str(pathlib.Path(os.environ["EXN_SOURCE_ROOT"]) / "bench"))
 from program import NETWORK, PROGRAM, ROOT, Case, picture, png  # noqa: E402
-from study import cells, cluster, people, policies, probes, profiles, program, statistics, work  # noqa: E402
+from study import cells, cluster, people, policies, probes, profiles, program, scenarios, statistics, work  # noqa: E402
 
 
 def somebody(groups):
@@ -273,6 +273,23 @@ class Program(Case):
         self.assertEqual(made["exits of own"], profiles.digest(heads / "own.safetensors"))
         self.works(*attach, "--exits", "1")
         self.assertIn("other exits than", self.study(*words, status=1).stderr)
+        (self.folder / "out/settings.json").write_text('{"program": "of long ago"}')
+        self.assertIn("another build (unknown", self.study(*words, status=1).stderr)
+
+    def test_cost_table_of_other_exits(self):
+        """As many exits at another place, or another kind of heads: the table is measured anew; of the same ones it stays."""
+        network = types.SimpleNamespace(name="own", model=NETWORK)
+        photos = people.read_people(self.folder / "people", {})
+        source = scenarios.Source(network, tuple(photos), None, True)
+        prep = scenarios.Preparation(program.find(PROGRAM), None, self.folder, ())
+        (self.folder / "general/own").mkdir(parents=True)
+        tables = []
+        for words in (("--exits", "1", "--head", "pooled"), ("--exits", "1", "--head", "pooled"),
+                      ("--exits", "1", "--head", "conv")):
+            me = self.attach(*words)
+            tables.append(scenarios.measure(prep, source, me).read_text())
+        self.assertEqual(tables[0], tables[1])
+        self.assertNotEqual(tables[1], tables[2])
 
     def test_cluster_of_others(self):
         with cluster.distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as others:

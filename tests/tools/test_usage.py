@@ -46,7 +46,7 @@ class Usage(Case):
     def test_mistakes(self):
         for words, says in (((), "no command"), (("sing",), "unknown command 'sing'"),
                             (("cpu", "--loud"), "unknown option --loud"), (("cpu", "-x"), "unknown option -x"),
-                            (("cpu", "extra"), "nothing is to be done with 'extra'; usage: exeunt cpu [OPTION...]"), (("plan",), "an operand is missing"),
+                            (("cpu", "extra"), "unexpected operand 'extra'; usage: exeunt cpu [OPTION...]"), (("plan",), "an operand is missing"),
                             (("cpu", "--isa"), "missing value"), (("cpu", "--json=1"), "takes no value"),
                             (("cpu", "--threads", "0"), "--threads takes"),
                             (("cpu", "--threads", "-1"), "--threads takes"),
