@@ -25,7 +25,8 @@ static const double share_of_gain[EXN_POINTS] = {0.2, 1}; /* by target - 1 */
 #define OTHERS_LABELS 40.0
 /* Exits err differently where most classes never come, and nobody's labels say so. */
 #define CARRY_OF_FEW_CLASSES 0.6f
-/* What may be lost by anybody, and how much more by whom many samples speak for, a label as much as two without. */
+/* What may be lost by anybody, and how much more by whom many samples speak for: all of it from ENOUGH_TO_LOSE on, where a sample
+ * counts half and its label one more. */
 #define ALLOWED_LEAST 0.0015
 #define ALLOWED_MORE 0.006
 #define ENOUGH_TO_LOSE 50.0
@@ -72,11 +73,11 @@ static void look(search *s, const bool *enabled, float carry) {
 
 static size_t where_it_leaves(const search *s, const exn_policy *p, size_t sample) {
     const exn_evidence *e = s->e;
-    size_t exit = 0;
-    while (exit + 1 < e->exits &&
-           !(p->enabled[exit] && s->confidence[exit * e->samples + sample] >= p->threshold[exit]))
-        exit++;
-    return exit;
+    for (size_t exit = 0; exit + 1 < e->exits; exit++) {
+        const exn_exit_rule rule = {.enabled = p->enabled[exit], .threshold = p->threshold[exit]};
+        if (rule.enabled && exn_exit_takes(&rule, s->confidence[exit * e->samples + sample])) return exit;
+    }
+    return e->exits - 1;
 }
 
 /* How right some answers are believed to be, one after the other. */
@@ -264,6 +265,7 @@ static void look_at_the_whole(search *s, exn_target target) {
     const double labels = (double)s->labels, gained = s->whole - untouched;
     const double speak = (labels + 0.5 * (double)e->samples) / ENOUGH_TO_LOSE;
     const double vouch = vouching(s) / HALF_GAIN, sure = vouch * vouch / (vouch * vouch + 1);
+    /* A loss that labels show is no gain; only then what others gained is mixed in. */
     p->gain = (gained > 0 ? sure * gained : 0) + (e->normalised ? (1 - sure) * GAIN_OF_NORMALISING : 0);
     p->allowed = ALLOWED_LEAST + ALLOWED_MORE * (speak < 1 ? speak : 1) + share_of_gain[target - 1] * p->gain;
 }

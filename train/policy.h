@@ -23,7 +23,7 @@ typedef struct exn_evidence {
 
 /* Exits may carry: an exit then goes by its own logits and, less and less, by those of the enabled exits before it
  * (exn_exit_score). How much is chosen from a short list by log-loss with all usable exits, the person's out of fold and, as
- * if it were that of forty labels, other people's.
+ * if it were that of forty labels, other people's. With few_classes, and fewer than EXN_POLICY_LABELS labels, it is 0.6.
  *
  * Decides one target. All usable exits are enabled, with one threshold; an end, where the deepest exit takes whatever comes, is
  * tried as well. The cheapest candidate wins whose expected loss beside never leaving is allowed; then exits go that cost more

@@ -281,6 +281,26 @@ START_TEST(undoing_a_camera_is_a_gain) {
 }
 END_TEST
 
+/* A photo counts half, its label one more; fifty of that are enough. */
+START_TEST(more_photos_allow_more) {
+    static const struct {
+        size_t samples, labels;
+        double allowed;
+    } known[] = {{10, 0, 0.0021},   {100, 0, 0.0075}, {N, 0, 0.0075},
+                 {33, 33, 0.00744}, {34, 34, 0.0075}, {50, 50, 0.0075}};
+    world w;
+    exn_policy p;
+    make_world(&w, N, N);
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
+        w.evidence.samples = known[k].samples;
+        for (size_t i = 0; i < N; i++) w.label[i] = i < known[k].labels ? 1 : EXN_UNLABELLED;
+        decide(&p, &w, EXN_TARGET_KEEP);
+        ck_assert(p.gain == 0);
+        ck_assert_double_eq_tol(p.allowed, known[k].allowed, 1e-12);
+    }
+}
+END_TEST
+
 START_TEST(others_lose_more_at_lower_thresholds) {
     ck_assert_double_eq(exn_caution_loss(1.0f, 50), 0);
     ck_assert_double_eq_tol(exn_caution_loss(0.95f, 50), 0.007, 1e-8);
@@ -391,6 +411,6 @@ int main(void) {
                                many_exits_are_used, exits_as_good_as_the_last_are_used_early,
                                exits_worse_than_the_last_stay_closed, gain_is_spent_where_asked_for,
                                few_labels_end_nothing, other_people_count_more_than_few_labels,
-                               few_labels_carry_as_others_do, undoing_a_camera_is_a_gain,
+                               few_labels_carry_as_others_do, undoing_a_camera_is_a_gain, more_photos_allow_more,
                                others_lose_more_at_lower_thresholds, clopper_pearson, profile_keeps_its_points, NULL});
 }
