@@ -117,13 +117,13 @@ void exn_chart_line(exn_text *page, const exn_chart *c, const double x[], const 
 void exn_chart_dot(exn_text *page, const exn_chart *c, double x, double y, size_t hue, bool large, const char *word) {
     if (!isfinite(x) || !isfinite(y)) return;
     const double px = at_x(c, x), py = at_y(c, y);
-    const bool left = px > 0.8 * c->width;
+    const bool left = px > 0.8 * c->width, low = py + 20 > at_y(c, c->y0); /* there the ticks have their numbers */
     exn_text_put(page, "<circle class=\"f%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/>", hue % HUES, px, py, large ? 7 : 4);
     if (large)
         exn_text_put(page, "<text x=\"%.1f\" y=\"%.1f\"%s>", left ? px - 11 : px + 11, py - 6,
                      left ? " text-anchor=\"end\"" : "");
     else
-        exn_text_put(page, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", px, py + 17);
+        exn_text_put(page, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", px, low ? py - 9 : py + 17);
     exn_page_escape(page, word);
     exn_text_put(page, "</text>\n");
 }

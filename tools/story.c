@@ -95,37 +95,52 @@ static double cost_of(const exn_point_figures *p, const exn_story *s) {
     return s->recalled->costs.in_ms ? p->mean_ms : p->macs_fraction;
 }
 
-/* Operating points; two that lie side by side share a label. */
-static void put_targets(exn_text *page, const exn_chart *chart, const exn_story *s) {
-    const exn_point_figures *p = s->figures->points;
-    const bool both = p[0].known && p[1].known;
-    const bool near = both && fabs(p[0].accuracy - p[1].accuracy) <= 0.02 &&
-                      fabs(cost_of(&p[0], s) - cost_of(&p[1], s)) <= 0.05 * cost_of(&p[0], s);
-    for (size_t t = 0; t < EXN_POINTS; t++) {
-        const char *mark[EXN_POINTS];
-        char word[64];
-        if (!p[t].known) continue;
-        for (size_t i = 0; i < EXN_POINTS; i++) mark[i] = s->profile->target == (exn_target)(i + 1) ? " (chosen)" : "";
-        if (near)
-            snprintf(word, sizeof word, "%s%s, %s%s", exn_target_names[1], mark[0], exn_target_names[2], mark[1]);
-        else
-            snprintf(word, sizeof word, "%s%s", exn_target_names[t + 1], mark[t]);
-        exn_chart_dot(page, chart, cost_of(&p[t], s), percent(p[t].accuracy), HUE_CHOSEN, true,
-                      near && t > 0 ? "" : word);
+/* One of the large points: the untouched network, or where the profile operates. */
+typedef struct mark {
+    spot at;
+    size_t hue;
+    char name[48];
+} mark;
+
+static bool side_by_side(const mark *a, const mark *b) {
+    return fabs(a->at.accuracy - b->at.accuracy) <= 2 && fabs(a->at.cost - b->at.cost) <= 0.05 * a->at.cost;
+}
+
+/* Marks that lie beside an earlier one share its words. */
+static void put_marks(exn_text *page, const exn_chart *chart, const mark *marks, size_t count) {
+    bool named[EXN_POINTS + 1] = {false};
+    for (size_t i = 0; i < count; i++) {
+        char words[(EXN_POINTS + 1) * sizeof marks->name] = "";
+        size_t used = 0;
+        for (size_t j = i; j < count; j++) {
+            if (named[i] || named[j] || !side_by_side(&marks[i], &marks[j])) continue;
+            used += (size_t)snprintf(words + used, sizeof words - used, "%s%s", used ? ", " : "", marks[j].name);
+            named[j] = j > i;
+        }
+        exn_chart_dot(page, chart, marks[i].at.cost, marks[i].at.accuracy, marks[i].hue, true, words);
     }
 }
 
 static void put_points(exn_text *page, const exn_chart *chart, const exn_story *s) {
     const exn_figures *f = s->figures;
     const bool ms = s->recalled->costs.in_ms;
-    char word[64];
-    exn_chart_dot(page, chart, whole_cost(s), percent(f->full_accuracy), HUE_UNTOUCHED, true, "untouched network");
+    mark marks[EXN_POINTS + 1] = {{{whole_cost(s), percent(f->full_accuracy)}, HUE_UNTOUCHED, "untouched network"}};
+    size_t count = 1;
     for (size_t e = 0; e < f->exit_count; e++) {
-        snprintf(word, sizeof word, "exit %zu", e);
+        char number[24];
+        snprintf(number, sizeof number, "%zu", e);
         exn_chart_dot(page, chart, ms ? f->exits[e].cut_ms : f->exits[e].cut_macs_fraction,
-                      percent(f->exits[e].accuracy), HUE_EXIT, false, word);
+                      percent(f->exits[e].accuracy), HUE_EXIT, false, number);
     }
-    put_targets(page, chart, s);
+    for (size_t t = 0; t < EXN_POINTS; t++) {
+        const exn_point_figures *p = &f->points[t];
+        if (!p->known) continue;
+        mark *m = &marks[count++];
+        *m = (mark){.at = {cost_of(p, s), percent(p->accuracy)}, .hue = HUE_CHOSEN};
+        snprintf(m->name, sizeof m->name, "%s%s", exn_target_names[t + 1],
+                 s->profile->target == (exn_target)(t + 1) ? " (chosen)" : "");
+    }
+    put_marks(page, chart, marks, count);
 }
 
 void exn_story_curve(exn_text *page, const exn_story *s) {
@@ -156,8 +171,7 @@ void exn_story_curve(exn_text *page, const exn_story *s) {
         page, "Accuracy against time",
         "The line lets every exit take what it is sure enough of, for all thresholds from 0 to 1, read on these "
         "very photos: what was possible, not what could be known. The green points were decided before; the small ones "
-        "are the network "
-        "cut at an exit.");
+        "are the network cut at the exit of that number.");
     exn_chart_begin(page, &chart);
     exn_chart_line(page, &chart, x, y, SWEEP, HUE_LINE);
     put_points(page, &chart, s);
