@@ -247,6 +247,17 @@ static exn_status get_costs(judgement *j, exn_trainer *trainer) {
     return EXN_OK;
 }
 
+/* Whoever was taught from general heads has what these gain, without a label. The last exit may have seen the general photos, which
+ * makes it look better than it is: that gain is rather more. */
+static double general_gain(const exn_session *s) {
+    const exn_exit *exits = s->trainer->profile->exits;
+    const double last = exits[s->exits - 1].general_accuracy;
+    double gain = 0;
+    for (size_t e = 0; e + 1 < s->exits; e++)
+        if (s->done[e] && exits[e].general_accuracy - last > gain) gain = exits[e].general_accuracy - last;
+    return gain;
+}
+
 static exn_status judge(judgement *j, exn_session *s) {
     EXN_TRY(allocate(j, s));
     EXN_TRY(get_costs(j, s->trainer));
@@ -262,7 +273,8 @@ static exn_status judge(judgement *j, exn_session *s) {
                                    .untouched = j->untouched,
                                    .usable = s->done,
                                    .few_classes = s->prior.used,
-                                   .normalised = s->normal.used};
+                                   .normalised = s->normal.used,
+                                   .general_gain = general_gain(s)};
     for (size_t t = 0; t < EXN_POINTS; t++)
         EXN_TRY(exn_policy_decide(&j->point[t], s->ctx, (exn_target)(t + 1), &evidence, &j->costs));
     j->policy = j->point[s->trainer->target - 1];

@@ -21,7 +21,7 @@ typedef struct exn_policy {
     size_t taken[EXN_EXITS_MAX]; /* of all samples: where they leave */
     size_t samples;              /* all */
     size_t differ, unsure;       /* of all: answers that are not the last exit's; that are rather unlikely */
-    double gain;                 /* accuracy that personalising is believed to have brought, drawn toward none */
+    double gain;                 /* accuracy that personalising is believed to have brought, drawn to others' */
     double loss, allowed;        /* accuracy that leaving early is believed to cost, and what it may */
     double cost, whole;          /* mean cost a sample; of the untouched network */
 } exn_policy;

@@ -19,6 +19,8 @@ typedef struct exn_evidence {
     const bool *usable;      /* [exits]: trained and judged */
     bool few_classes;        /* a prior without labels has found that few of the classes come */
     bool normalised;         /* the person's camera is another, and the input is brought to the general one's */
+    double
+        general_gain; /* how much more often the best exit is right on general data than the last, 0 to 1; 0: unknown */
 } exn_evidence;
 
 /* Exits may carry: an exit then goes by its own logits and, less and less, by those of the enabled exits before it
@@ -33,9 +35,9 @@ typedef struct exn_evidence {
  *                   mixed by the number of labels. Belief: seven tenths the probability that the whole cascade gives to an
  *                   answer, which varies little, and the rest whether it was right, which is not biased
  *   allowed         a little at either target, the less the fewer samples speak; and, of what personalising is believed to
- *                   have gained over the untouched network, a fifth for KEEP, all for UNTOUCHED. Few labels say little of that
- *                   gain: the fewer, the more it is drawn to what others gained, which is nothing, or a lot where another camera
- *                   was undone
+ *                   have gained over the untouched network, a fifth for KEEP (four points at most), all for UNTOUCHED. Few
+ *                   labels say little of that gain: the fewer, the more it is drawn to what others gained, which is half of what
+ *                   the best exit has before the last on general data, or a lot where another camera was undone
  *
  * With fewer than EXN_POLICY_LABELS labels, probabilities alone are believed; with fewer than EXN_POLICY_SURE they may only
  * forbid, and there is no end. If nothing saves at least one part in a hundred, no early exit is enabled. */

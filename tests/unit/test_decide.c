@@ -198,7 +198,8 @@ START_TEST(exits_worse_than_the_last_stay_closed) {
 }
 END_TEST
 
-/* What was gained may be spent on speed, nearly all of it where that is asked for; what was not gained may not. */
+/* What was gained may be spent on speed, nearly all of it where that is asked for, no more than four points to keep what was
+ * learned; what was not gained may not. */
 START_TEST(gain_is_spent_where_asked_for) {
     world w;
     exn_policy keep, fast;
@@ -212,6 +213,8 @@ START_TEST(gain_is_spent_where_asked_for) {
     decide(&fast, &w, EXN_TARGET_UNTOUCHED);
     ck_assert(fast.enabled[0] && fast.cost < keep.cost && fast.allowed > keep.allowed && fast.gain == keep.gain);
     ck_assert_uint_eq(fast.untouched, N / 2);
+    ck_assert(keep.gain > 0.2 && fast.allowed > keep.gain);
+    ck_assert_double_eq_tol(keep.allowed, 0.0075 + 0.04, 1e-9);
     for (size_t i = 0; i < N; i++) w.untouched[i] = 1;
     decide(&fast, &w, EXN_TARGET_UNTOUCHED);
     ck_assert(!fast.enabled[0] && fast.gain == 0 && fast.allowed < 0.02);
@@ -278,6 +281,25 @@ START_TEST(undoing_a_camera_is_a_gain) {
         ck_assert(plain.gain == 0 && normalised.gain > 0 && normalised.gain < (labels < 100 ? 0.045 : 0.002));
         ck_assert_double_eq_tol(normalised.allowed, plain.allowed + 0.2 * normalised.gain, 1e-12);
     }
+}
+END_TEST
+
+/* Half of what exits have before the last on general data may be spent until labels say better; undoing a camera is not added. */
+START_TEST(general_exits_gain_without_labels) {
+    world w;
+    exn_policy plain, taught;
+    make_world(&w, N, N);
+    for (size_t i = 0; i < N; i++) w.label[i] = EXN_UNLABELLED;
+    w.evidence.samples = 10; /* sure of a twenty-sixth */
+    decide(&plain, &w, EXN_TARGET_UNTOUCHED);
+    w.evidence.general_gain = 0.02;
+    decide(&taught, &w, EXN_TARGET_UNTOUCHED);
+    ck_assert(plain.gain == 0);
+    ck_assert_double_eq_tol(taught.gain, 0.01 * 25 / 26, 1e-12);
+    ck_assert_double_eq_tol(taught.allowed, plain.allowed + taught.gain, 1e-12);
+    w.evidence.normalised = true;
+    decide(&taught, &w, EXN_TARGET_UNTOUCHED);
+    ck_assert_double_eq_tol(taught.gain, 0.045 * 25 / 26, 1e-12);
 }
 END_TEST
 
@@ -404,13 +426,13 @@ START_TEST(profile_keeps_its_points) {
 END_TEST
 
 int main(void) {
-    return unit_run(
-        "decide",
-        (const TTest *const[]){good_exit_is_used, surely_wrong_exit_is_not_used, untrained_exit_is_not_used,
-                               head_that_costs_what_it_saves_is_not_used, few_labels_mean_agreement_at_high_thresholds,
-                               many_exits_are_used, exits_as_good_as_the_last_are_used_early,
-                               exits_worse_than_the_last_stay_closed, gain_is_spent_where_asked_for,
-                               few_labels_end_nothing, other_people_count_more_than_few_labels,
-                               few_labels_carry_as_others_do, undoing_a_camera_is_a_gain, more_photos_allow_more,
-                               others_lose_more_at_lower_thresholds, clopper_pearson, profile_keeps_its_points, NULL});
+    return unit_run("decide",
+                    (const TTest *const[]){
+                        good_exit_is_used, surely_wrong_exit_is_not_used, untrained_exit_is_not_used,
+                        head_that_costs_what_it_saves_is_not_used, few_labels_mean_agreement_at_high_thresholds,
+                        many_exits_are_used, exits_as_good_as_the_last_are_used_early,
+                        exits_worse_than_the_last_stay_closed, gain_is_spent_where_asked_for, few_labels_end_nothing,
+                        other_people_count_more_than_few_labels, few_labels_carry_as_others_do,
+                        undoing_a_camera_is_a_gain, general_exits_gain_without_labels, more_photos_allow_more,
+                        others_lose_more_at_lower_thresholds, clopper_pearson, profile_keeps_its_points, NULL});
 }

@@ -206,6 +206,25 @@ START_TEST(frozen_trunks_are_cached) {
 }
 END_TEST
 
+/* What general photos said of the exits reaches the decision: the best early one beside the last. */
+START_TEST(general_figures_are_believed) {
+    static const struct {
+        double accuracy[3], gain;
+    } cases[] = {{{NAN, NAN, NAN}, 0}, {{0.7, 0.75, 0.8}, 0}, {{0.7, 0.9, 0.8}, 0.1}, {{0.9, 0.7, NAN}, 0}};
+    const exn_trainer_options o = options();
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        lesson l = begin(NULL, 1, EXN_HEAD_LINEAR, &o);
+        ck_assert_uint_eq(l.profile->exit_count, 3);
+        for (size_t e = 0; e < 3; e++) l.profile->exits[e].general_accuracy = cases[k].accuracy[e];
+        unit_assert_ok(l.ctx, small_add(l.trainer, 10, 0));
+        unit_assert_ok(l.ctx, exn_trainer_run(l.trainer, NULL, NULL));
+        const double gain = l.profile->point[0].gain, sure = 1.0 / 26;
+        ck_assert_double_eq_tol(gain, (1 - sure) * 0.5 * cases[k].gain, 0.02);
+        end(&l);
+    }
+}
+END_TEST
+
 /* Costs are taken from extraction where it runs whole trunks; the policy gets milliseconds either way. */
 START_TEST(extraction_tells_costs) {
     const exn_trainer_options o = options();
@@ -403,10 +422,10 @@ START_TEST(memory_may_fail) {
 END_TEST
 
 int main(void) {
-    return unit_run("trainer", (const TTest *const[]){learns, order_and_duplicates_change_nothing,
-                                                      kernel_sets_and_threads_change_nothing, pauses_change_nothing,
-                                                      cache_file_replaces_extraction, frozen_trunks_are_cached,
-                                                      extraction_tells_costs, limits_keep_classes_balanced, odd_people,
-                                                      labels_of_two_classes_are_not_looked_at, budgets, estimate_holds,
-                                                      memory_may_fail, NULL});
+    return unit_run("trainer",
+                    (const TTest *const[]){
+                        learns, order_and_duplicates_change_nothing, kernel_sets_and_threads_change_nothing,
+                        pauses_change_nothing, cache_file_replaces_extraction, frozen_trunks_are_cached,
+                        general_figures_are_believed, extraction_tells_costs, limits_keep_classes_balanced, odd_people,
+                        labels_of_two_classes_are_not_looked_at, budgets, estimate_holds, memory_may_fail, NULL});
 }
