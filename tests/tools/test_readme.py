@@ -27,7 +27,7 @@ BEYOND = ("tools/demo", "pip install .", "python3 -m venv", "/tmp/peers/bin/pyth
           "python3 tests/coverage.py")
 # Folders that a line sets up are set up elsewhere; lines after it mean those.
 SETUP = re.compile(r"^((?:\w+=\S+ )*)meson setup (build\S*)(.*)$")
-SHOWN = re.compile(r"\S.* +\d+\.\d %|speed-up over|photo ->|3540 test|right +ms|For fairness|nr = |\d+ bits, |FAIL mine")
+SHOWN = re.compile(r"\S.* +\d+\.\d %|photo ->|3540 test|right +ms|For fairness|nr = |\d+ bits, |FAIL mine")
 
 
 def blocks(path):
