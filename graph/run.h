@@ -18,7 +18,7 @@ typedef struct exn_exit_rule {
 
 typedef struct exn_leave { /* one sample's answer */
     size_t exit, label;
-    float confidence; /* softmax(logits / temperature)[label] */
+    float confidence; /* softmax(score)[label]: see exn_exit_score */
 } exn_leave;
 
 exn_status exn_exec_create(exn_exec **out, exn_context *ctx, const exn_plan *plan);

@@ -45,7 +45,7 @@ static bool take_option(exn_args *args, int *at, int argc, char **argv) {
     } else {
         which = word[2] == '\0' ? find_letter(args->options, word[1]) : SIZE_MAX;
     }
-    if (which == SIZE_MAX) return refuse(args, "unknown option %s", word);
+    if (which == SIZE_MAX) return refuse(args, "unknown option %s (--help lists them)", word);
     const exn_option *option = &args->options[which];
     if (option->value == NULL) {
         if (inline_value != NULL) return refuse(args, "option --%s takes no value", option->name);

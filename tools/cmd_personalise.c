@@ -57,8 +57,12 @@ static exn_status check_target(exn_job *job) {
     if (access(dirname(copy), W_OK) != 0)
         return exn_fail(ctx, EXN_E_IO, "%s: cannot be replaced: %s", job->path, strerror(errno));
     if (job->resume && access(job->cache, F_OK) != 0 && access(job->progress, F_OK) != 0)
-        exn_log(ctx, EXN_LOG_WARNING, "nothing to resume: no %s; everything starts from the beginning", job->progress);
+        exn_log(ctx, EXN_LOG_WARNING, "nothing to resume: neither %s nor %s; everything starts from the beginning",
+                job->progress, job->cache);
     if (job->resume) return EXN_OK;
+    if (access(job->progress, F_OK) == 0)
+        exn_log(ctx, EXN_LOG_WARNING,
+                "%s: what a run that was cut off had done is dropped; --resume would have gone on", job->progress);
     EXN_TRY(exn_journal_remove(ctx, job->progress));
     return job->shared_cache ? EXN_OK : forget_cache(job);
 }
@@ -175,7 +179,7 @@ static exn_status compare_with_before(const exn_job *job) {
     if (job->labelled < taught)
         exn_log(ctx, EXN_LOG_WARNING, "%zu labels replace the %zu that the profile has learnt from: give those, too",
                 job->labelled, taught);
-    if (job->labelled > 0 && 4 * shown < profile->class_count)
+    if (shown >= EXN_CLASSES_LEAST && 4 * shown < profile->class_count)
         exn_log(ctx, EXN_LOG_WARNING, "the labels show %zu of %zu classes: the others will hardly be answered any more",
                 shown, profile->class_count);
     return EXN_OK;

@@ -25,7 +25,7 @@ exn_status exn_person_data(exn_dataset **out, exn_tool *tool, const exn_person *
 #define EXN_TARGET_OPTION                                                                                              \
     {                                                                                                                  \
         "target", "keep|untouched",                                                                                    \
-            "as right as the personalised network, or as fast as the untouched one's accuracy "                        \
+            "nearly as right as the personalised network, or as fast as the untouched one's accuracy "                 \
             "allows (default: what the profile was made for)",                                                         \
             0                                                                                                          \
     }

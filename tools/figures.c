@@ -116,10 +116,10 @@ static void print_target(const exn_figures *f, const exn_profile *profile, size_
     printf("  %-28s %9s %9.3f %9s  %5.2fx, ends at exit %zu\n", name, percent(a, p->accuracy), p->mean_ms,
            percent(b, p->macs_fraction), speedup, p->deepest_exit);
     if (d->judged > 0)
-        printf("      decided on %zu %s: %zu of them right; leaving early is believed to cost %.1f points, %.1f are "
+        printf("      decided on %zu %s: %zu of them %s; leaving early is believed to cost %.1f points, %.1f are "
                "allowed\n",
                d->judged, d->labelled ? "labels out of fold" : "answers compared with the last exit's", d->right,
-               100 * d->loss, 100 * d->allowed);
+               d->labelled ? "right" : "the same", 100 * d->loss, 100 * d->allowed);
 }
 
 /* What a fresh head answers is nobody's accuracy. */

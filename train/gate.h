@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* With fewer labels than this, half of a general head stays whatever they say. */
+/* With fewer labels than this, half of an early exit's general head stays whatever they say. */
 #define EXN_GATE_LABELS 10u
 #define EXN_GATE_SHARES 5u
 extern const float exn_gate_shares[EXN_GATE_SHARES]; /* of the general head that may stay: 0 first, 1 last */

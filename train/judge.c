@@ -61,7 +61,7 @@ static exn_status allocate(judgement *j, const exn_session *s) {
 
 /* Where labels are too few to fit a temperature, the teacher's choice stands in for the missing ones. */
 static void find_labels(judgement *j, const exn_session *s) {
-    const bool few = s->labelled < EXN_POLICY_LABELS;
+    const bool few = s->labelled < EXN_POLICY_SURE;
     for (size_t i = 0; i < s->count; i++) {
         const float *teacher = exn_session_row(s->teacher, s, s->fold[i], i);
         j->label[i] = j->proxy[i] = s->label[i];

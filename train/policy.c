@@ -48,11 +48,11 @@ typedef struct search {
     float *confidence; /* the same */
     float *score;      /* [samples][classes]: scratch */
     float *belief;     /* [samples][classes]: what the whole cascade makes of a sample */
-    size_t *last;      /* [samples]: what the last exit says alone */
+    size_t *last_says; /* [samples]: what the last exit says alone */
     const exn_costs *costs;
     size_t labels;
-    double own;   /* the weight of the person's own samples beside other people */
-    double whole; /* how right the whole cascade is believed to be where nobody leaves */
+    double own;        /* the weight of the person's own samples beside other people */
+    double stay_worth; /* how right the whole cascade is believed to be where nobody leaves */
     exn_policy best;
     float threshold; /* of the best */
 } search;
@@ -112,7 +112,7 @@ static double worth_of(const search *s, const size_t *answers, size_t *right) {
 /* Right answers, or those of the last exit where labels are too few to count. */
 static size_t agreeing(const search *s, const size_t *answers) {
     size_t same = 0;
-    for (size_t i = 0; i < s->e->samples; i++) same += answers[i] == s->last[i];
+    for (size_t i = 0; i < s->e->samples; i++) same += answers[i] == s->last_says[i];
     return same;
 }
 
@@ -136,13 +136,14 @@ static void evaluate(exn_policy *p, const search *s, float threshold, bool end) 
     for (size_t i = 0; i < e->samples; i++) {
         const size_t exit = where_it_leaves(s, p, i), answer = s->choice[exit * e->samples + i];
         add_answer(&t, s, i, answer);
-        same += answer == s->last[i];
+        same += answer == s->last_says[i];
         p->taken[exit]++;
     }
     for (size_t i = 0; i < e->exits; i++)
         if (p->taken[i]) p->cost += exn_costs_until(s->costs, p->enabled, i) * (double)p->taken[i] / (double)e->samples;
     p->right = p->labelled ? t.right : same;
-    p->loss = mixed_loss(s, s->whole - worth(s, &t), exn_caution_loss(threshold, s->labels) + (end ? LOSS_OF_END : 0));
+    p->loss =
+        mixed_loss(s, s->stay_worth - worth(s, &t), exn_caution_loss(threshold, s->labels) + (end ? LOSS_OF_END : 0));
 }
 
 static void consider(search *s, exn_policy *candidate, float threshold, bool end) {
@@ -260,16 +261,16 @@ static void look_at_the_whole(search *s, exn_target target) {
     look(s, all, p->carry);
     exn_probabilities(s->belief, &e->kernels->f32_vector, s->score, e->samples, e->classes, 1.0f);
     const double untouched = worth_of(s, e->untouched, &p->untouched);
-    s->whole = worth_of(s, s->choice + (e->exits - 1) * e->samples, &right);
-    worth_of(s, s->last, &p->last);
+    s->stay_worth = worth_of(s, s->choice + (e->exits - 1) * e->samples, &right);
+    worth_of(s, s->last_says, &p->last);
     if (!p->labelled) {
         p->untouched = agreeing(s, e->untouched);
         p->last = e->samples;
     }
-    const double labels = (double)s->labels, gained = s->whole - untouched;
+    const double labels = (double)s->labels, gained = s->stay_worth - untouched;
     const double speak = (labels + 0.5 * (double)e->samples) / ENOUGH_TO_LOSE;
     const double vouch = vouching(s) / HALF_GAIN, sure = vouch * vouch / (vouch * vouch + 1);
-    /* A loss that labels show is no gain; only then what others gained is mixed in. */
+    /* A loss counts as no gain; what others gained is mixed in after that. */
     const double general = HALF_OF_GENERAL * e->general_gain,
                  others = e->normalised && GAIN_OF_NORMALISING > general ? GAIN_OF_NORMALISING : general;
     p->gain = (gained > 0 ? sure * gained : 0) + (1 - sure) * others;
@@ -288,7 +289,7 @@ static void decide(search *s, exn_target target) {
     p->whole = s->costs->reach[e->exits - 1];
     s->own = vouching(s) / (vouching(s) + ENOUGH_LABELS);
     look(s, p->enabled, 0);
-    memcpy(s->last, s->choice + (e->exits - 1) * e->samples, e->samples * sizeof *s->last);
+    memcpy(s->last_says, s->choice + (e->exits - 1) * e->samples, e->samples * sizeof *s->last_says);
     look_at_the_whole(s, target);
     for (size_t i = 0; i < e->exits; i++) p->threshold[i] = 1;
     look(s, p->enabled, 0);
@@ -306,8 +307,8 @@ exn_status exn_policy_decide(exn_policy *out, exn_context *ctx, exn_target targe
     s.confidence = exn_calloc(ctx, e->exits * e->samples, sizeof *s.confidence);
     s.score = exn_calloc(ctx, (e->samples + 1) * e->classes, sizeof *s.score);
     s.belief = exn_calloc(ctx, e->samples * e->classes, sizeof *s.belief);
-    s.last = exn_calloc(ctx, e->samples, sizeof *s.last);
-    const bool enough = s.choice && s.confidence && s.score && s.belief && s.last;
+    s.last_says = exn_calloc(ctx, e->samples, sizeof *s.last_says);
+    const bool enough = s.choice && s.confidence && s.score && s.belief && s.last_says;
     if (enough) {
         decide(&s, target);
         *out = s.best;
@@ -316,6 +317,6 @@ exn_status exn_policy_decide(exn_policy *out, exn_context *ctx, exn_target targe
     exn_free(ctx, s.confidence);
     exn_free(ctx, s.score);
     exn_free(ctx, s.belief);
-    exn_free(ctx, s.last);
+    exn_free(ctx, s.last_says);
     return enough ? EXN_OK : EXN_E_NOMEM;
 }

@@ -19,8 +19,8 @@ typedef struct exn_evidence {
     const bool *usable;      /* [exits]: trained and judged */
     bool few_classes;        /* a prior without labels has found that few of the classes come */
     bool normalised;         /* the person's camera is another, and the input is brought to the general one's */
-    double
-        general_gain; /* how much more often the best exit is right on general data than the last, 0 to 1; 0: unknown */
+    /* How much more often the best early exit is right on general data than the last, 0 to 1; 0: it is not, or unknown. */
+    double general_gain;
 } exn_evidence;
 
 /* Exits may carry: an exit then goes by its own logits and, less and less, by those of the enabled exits before it
@@ -37,10 +37,12 @@ typedef struct exn_evidence {
  *   allowed         a little at either target, the less the fewer samples speak; and, of what personalising is believed to
  *                   have gained over the untouched network, a fifth for KEEP (four points at most), all for UNTOUCHED. Few
  *                   labels say little of that gain: the fewer, the more it is drawn to what others gained, which is half of what
- *                   the best exit has before the last on general data, or a lot where another camera was undone
+ *                   the best exit has before the last on general data, or 4.5 points, if that is more, where another camera was
+ *                   undone
  *
- * With fewer than EXN_POLICY_LABELS labels, probabilities alone are believed; with fewer than EXN_POLICY_SURE they may only
- * forbid, and there is no end. If nothing saves at least one part in a hundred, no early exit is enabled. */
+ * With fewer than EXN_POLICY_LABELS labels, probabilities alone are believed; with fewer than EXN_POLICY_SURE the person's
+ * samples may raise the expected loss but not lower it, and there is no end. If nothing saves at least one part in a hundred, no
+ * early exit is enabled. */
 #define EXN_POLICY_LABELS 10u
 #define EXN_POLICY_SURE 20u
 exn_status exn_policy_decide(exn_policy *out, exn_context *ctx, exn_target target, const exn_evidence *evidence,

@@ -13,7 +13,6 @@
 
 /* More samples than this teach a layer little; which of them are left out follows from their content. */
 #define SAMPLES_MOST 2048u
-#define CLASSES_LEAST 3u
 
 /* ---- creation ---- */
 
@@ -217,9 +216,9 @@ static void drop_surplus(exn_session *s) {
     s->count = kept;
 }
 
-/* How many classes the labels show, counted no further than `most`, at most CLASSES_LEAST. */
+/* How many classes the labels show, counted no further than `most`, at most EXN_CLASSES_LEAST. */
 static size_t classes_shown(const exn_session *s, size_t most) {
-    int64_t shown[CLASSES_LEAST];
+    int64_t shown[EXN_CLASSES_LEAST];
     size_t count = 0;
     for (size_t i = 0; i < s->count && count < most; i++) {
         bool known = s->label[i] == EXN_UNLABELLED;
@@ -232,7 +231,7 @@ static size_t classes_shown(const exn_session *s, size_t most) {
 /* Labels of one class or two hold nothing against answering with these whatever comes: no photo held out speaks for the
  * others. Somebody who began with one folder would lose nearly all that the network knows, so such labels are not looked at. */
 static void require_classes(exn_session *s) {
-    const size_t least = s->classes < CLASSES_LEAST ? s->classes : CLASSES_LEAST;
+    const size_t least = s->classes < EXN_CLASSES_LEAST ? s->classes : EXN_CLASSES_LEAST;
     const size_t shown = classes_shown(s, least);
     if (!s->labelled || shown == least) return;
     exn_log(s->ctx, EXN_LOG_WARNING, "the labels show %zu of %zu classes, %zu are needed: learning without labels",

@@ -147,6 +147,9 @@ class Kill(Case):
         self.assertIn(b"is of other samples, options or another version, or cut short", done.stderr)
         self.works("personalise", other, self.general, *words)
         self.assertEqual(me.read_bytes(), other.read_bytes())
+        self.stop(self.personalise(me), signal.SIGINT)
+        said = self.run_program("personalise", me, self.general, *words).stderr
+        self.assertIn(b"what a run that was cut off had done is dropped; --resume", said)
 
     def test_full_disk(self):
         """Progress that finds no room ends the run with a line; the same command goes on when there is."""

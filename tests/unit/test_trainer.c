@@ -225,6 +225,22 @@ START_TEST(general_figures_are_believed) {
 }
 END_TEST
 
+/* A dozen labels do not say alone how sure an exit may be: four of five are wrong, and yet temperatures stay. */
+START_TEST(few_labels_do_not_calibrate_alone) {
+    const exn_trainer_options o = options();
+    lesson l = begin(NULL, 1, EXN_HEAD_LINEAR, &o);
+    float input[SMALL_INPUT];
+    for (size_t i = 0; i < 120; i++) {
+        small_input(input, i % SMALL_CLASSES, i);
+        const int64_t label = i % 10 == 0 ? (int64_t)((i / 10) % SMALL_CLASSES) : EXN_UNLABELLED;
+        unit_assert_ok(l.ctx, exn_trainer_add_tensor(l.trainer, input, label));
+    }
+    unit_assert_ok(l.ctx, exn_trainer_run(l.trainer, NULL, NULL));
+    for (size_t e = 0; e < 2; e++) ck_assert(l.profile->exits[e].rule.temperature < 1.5f); /* 1.77 by them alone */
+    end(&l);
+}
+END_TEST
+
 /* Costs are taken from extraction where it runs whole trunks; the policy gets milliseconds either way. */
 START_TEST(extraction_tells_costs) {
     const exn_trainer_options o = options();
@@ -422,10 +438,11 @@ START_TEST(memory_may_fail) {
 END_TEST
 
 int main(void) {
-    return unit_run("trainer",
-                    (const TTest *const[]){
-                        learns, order_and_duplicates_change_nothing, kernel_sets_and_threads_change_nothing,
-                        pauses_change_nothing, cache_file_replaces_extraction, frozen_trunks_are_cached,
-                        general_figures_are_believed, extraction_tells_costs, limits_keep_classes_balanced, odd_people,
-                        labels_of_two_classes_are_not_looked_at, budgets, estimate_holds, memory_may_fail, NULL});
+    return unit_run("trainer", (const TTest *const[]){learns, order_and_duplicates_change_nothing,
+                                                      kernel_sets_and_threads_change_nothing, pauses_change_nothing,
+                                                      cache_file_replaces_extraction, frozen_trunks_are_cached,
+                                                      general_figures_are_believed, few_labels_do_not_calibrate_alone,
+                                                      extraction_tells_costs, limits_keep_classes_balanced, odd_people,
+                                                      labels_of_two_classes_are_not_looked_at, budgets, estimate_holds,
+                                                      memory_may_fail, NULL});
 }

@@ -213,8 +213,8 @@ EXN_API size_t exn_profile_deepest_exit(const exn_profile *profile);            
 
 /* What personalising a profile shall achieve. All are decided at once, so that a runner may choose another one later. */
 typedef enum exn_target {
-    EXN_TARGET_PROFILE = 0,  /* a runner: what the profile was made for; a trainer: the profile's, at first KEEP */
-    EXN_TARGET_KEEP = 1,     /* most of what personalising gained stays, and no more is lost than a point or two */
+    EXN_TARGET_PROFILE = 0, /* a runner: what the profile was made for; a trainer: the profile's, at first KEEP */
+    EXN_TARGET_KEEP = 1, /* leaving early may cost under a point, and a fifth of what was gained, four points at most */
     EXN_TARGET_UNTOUCHED = 2 /* as fast as it can be while it is about as right as the untouched network */
 } exn_target;
 EXN_API exn_target exn_profile_get_target(const exn_profile *profile);
@@ -347,7 +347,7 @@ typedef struct exn_runner_options {
 typedef struct exn_answer {
     size_t struct_size;
     size_t label;
-    float confidence; /* probability of the label, calibrated by the exit's temperature */
+    float confidence; /* probability of the label, calibrated, with what earlier exits said */
     size_t exit;      /* where the sample left */
     double infer_ms;  /* preprocessing excluded */
     bool audit_due;   /* exn_runner_audit would compare this answer */
