@@ -157,7 +157,7 @@ def measure(prep, source, profile):
     if prep.remeasure or not path.exists() or program.read_exits_of_costs(path) != exits:
         photos = prep.out / "work" / "costs" / source.network.name
         shutil.rmtree(photos, ignore_errors=True)
-        people.lay_out(source.people[0].photos[:COST_PHOTOS], photos)
+        people.lay_out(source.people[0].photos[:COST_PHOTOS], photos, by_class=False)  # costs know no labels
         program.measure_costs(prep.program, profile, source.network.model, photos, path, exits)
         shutil.rmtree(photos)
     return path
