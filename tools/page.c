@@ -120,7 +120,7 @@ void exn_chart_dot(exn_text *page, const exn_chart *c, double x, double y, size_
     const bool left = px > 0.8 * c->width, low = py + 20 > at_y(c, c->y0); /* there the ticks have their numbers */
     exn_text_put(page, "<circle class=\"f%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/>", hue % HUES, px, py, large ? 7 : 4);
     if (large) /* lines rise to the right */
-        exn_text_put(page, "<text x=\"%.1f\" y=\"%.1f\"%s>", left ? px - 11 : px + 11, left ? py - 6 : py + 15,
+        exn_text_put(page, "<text x=\"%.1f\" y=\"%.1f\"%s>", left ? px - 11 : px + 11, left || low ? py - 6 : py + 15,
                      left ? " text-anchor=\"end\"" : "");
     else
         exn_text_put(page, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", px, low ? py - 9 : py + 17);

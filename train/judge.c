@@ -248,13 +248,14 @@ static exn_status get_costs(judgement *j, exn_trainer *trainer) {
 }
 
 /* Whoever was taught from general heads has what these gain, without a label. The last exit may have seen the general photos, which
- * makes it look better than it is: that gain is rather more. */
+ * makes it look better than it is: the true gain is, if anything, larger. Of classes added since, general photos say nothing. */
 static double general_gain(const exn_session *s) {
     const exn_exit *exits = s->trainer->profile->exits;
     const double last = exits[s->exits - 1].general_accuracy;
     double gain = 0;
     for (size_t e = 0; e + 1 < s->exits; e++)
-        if (s->done[e] && exits[e].general_accuracy - last > gain) gain = exits[e].general_accuracy - last;
+        if (s->done[e] && exits[e].general.classes == s->classes && exits[e].general_accuracy - last > gain)
+            gain = exits[e].general_accuracy - last;
     return gain;
 }
 

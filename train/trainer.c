@@ -45,10 +45,10 @@ static exn_status limit_samples(exn_trainer *trainer, const exn_trainer_options 
     exn_trainer_estimate estimate = {.struct_size = sizeof estimate};
     trainer->samples_most = limit ? limit / sample_bytes : SIZE_MAX;
     if (trainer->samples_most < SAMPLES_LEAST)
-        return exn_fail(trainer->ctx, EXN_E_NOMEM, "a cache limit of %zu MB is too small: %u samples take %zu MB",
-                        limit >> 20, SAMPLES_LEAST, (SAMPLES_LEAST * sample_bytes >> 20) + 1);
+        return exn_fail(trainer->ctx, EXN_E_NOMEM, "a cache limit of %.3g MB is too small: %u samples take %zu MB",
+                        (double)limit / (1 << 20), SAMPLES_LEAST, (SAMPLES_LEAST * sample_bytes >> 20) + 1);
     EXN_TRY(exn_trainer_get_estimate(&estimate, trainer, SAMPLES_LEAST, 0));
-    if (budget && estimate.peak_bytes > budget)
+    if (budget && estimate.peak_bytes > budget) /* the program looks for these words: tools/cmd_personalise.c */
         return exn_fail(trainer->ctx, EXN_E_NOMEM, "a memory budget of %zu MB is too small: %u samples take %zu MB",
                         budget >> 20, SAMPLES_LEAST, (estimate.peak_bytes >> 20) + 1);
     size_t few = SAMPLES_LEAST, many = trainer->samples_most < SAMPLES_MANY ? trainer->samples_most : SAMPLES_MANY;

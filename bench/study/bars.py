@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The floors that the method has to reach, each with its figures. A floor is about one operating point: the one that keeps the
-personal accuracy, or the second one, at the untouched network's accuracy."""
+personal accuracy, or the second one, at the untouched network's accuracy; floors of no harm are about either."""
 from dataclasses import dataclass
 
 from .cells import Key

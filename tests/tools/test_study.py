@@ -285,11 +285,12 @@ class Program(Case):
         (self.folder / "general/own").mkdir(parents=True)
         tables = []
         for words in (("--exits", "1", "--head", "pooled"), ("--exits", "1", "--head", "pooled"),
-                      ("--exits", "1", "--head", "conv")):
+                      ("--exits", "1", "--head", "conv"), ("--at", "relu", "--head", "conv")):
             me = self.attach(*words)
             tables.append(scenarios.measure(prep, source, me).read_text())
         self.assertEqual(tables[0], tables[1])
         self.assertNotEqual(tables[1], tables[2])
+        self.assertNotEqual(tables[2], tables[3])
 
     def test_cluster_of_others(self):
         with cluster.distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as others:
