@@ -18,7 +18,13 @@ static exn_image photo(uint8_t pixels[SIDE * SIDE * 3], size_t i) {
     return image;
 }
 
-/* blocks.onnx leaves batch, height and width open. */
+/* What every test stands on; blocks.onnx leaves batch, height and width open. */
+typedef struct subject {
+    exn_context *ctx;
+    exn_model *model;
+    exn_profile *profile;
+} subject;
+
 static exn_model *open_blocks(exn_context *ctx, size_t height, size_t width) {
     exn_model *model;
     char *path = unit_source_path("tests/golden/data/blocks.onnx");
@@ -26,6 +32,19 @@ static exn_model *open_blocks(exn_context *ctx, size_t height, size_t width) {
     unit_assert_ok(ctx, exn_model_open(&model, ctx, path, &size));
     free(path);
     return model;
+}
+
+static subject begin(size_t height, size_t width, const exn_profile_options *options) {
+    subject s = {.ctx = unit_context()};
+    s.model = open_blocks(s.ctx, height, width);
+    unit_assert_ok(s.ctx, exn_profile_create(&s.profile, s.model, options));
+    return s;
+}
+
+static void end(subject *s) {
+    exn_profile_destroy(s->profile);
+    exn_model_destroy(s->model);
+    exn_context_destroy(s->ctx);
 }
 
 static exn_runner *create(exn_context *ctx, const exn_profile *profile, size_t batch) {
@@ -92,21 +111,18 @@ static int by_confidence(const void *a, const void *b) {
 }
 
 START_TEST(batches_answer_as_one_by_one) {
-    exn_context *ctx = unit_context();
-    exn_model *model = open_blocks(ctx, 16, 16);
     const exn_profile_options options = {.struct_size = sizeof options, .exits = 2};
-    exn_profile *profile;
+    subject s = begin(16, 16, &options);
     exn_answer one[PHOTOS];
-    unit_assert_ok(ctx, exn_profile_create(&profile, model, &options));
-    temper_the_last_exit(profile);
-    check_batches(one, ctx, profile);
-    make_the_first_exit_speak(profile);
-    check_batches(one, ctx, profile);
+    temper_the_last_exit(s.profile);
+    check_batches(one, s.ctx, s.profile);
+    make_the_first_exit_speak(s.profile);
+    check_batches(one, s.ctx, s.profile);
     for (size_t i = 0; i < PHOTOS; i++) ck_assert_uint_eq(one[i].exit, 0);
     /* Samples of a batch leave singly: about half of them here. */
     qsort(one, PHOTOS, sizeof *one, by_confidence);
-    profile->exits[0].rule.threshold = one[PHOTOS / 2].confidence;
-    check_batches(one, ctx, profile);
+    s.profile->exits[0].rule.threshold = one[PHOTOS / 2].confidence;
+    check_batches(one, s.ctx, s.profile);
     size_t early = 0, mixed = 0;
     for (size_t i = 0; i < PHOTOS; i++) {
         early += one[i].exit == 0;
@@ -114,58 +130,44 @@ START_TEST(batches_answer_as_one_by_one) {
     }
     ck_assert_uint_eq(early, PHOTOS - PHOTOS / 2);
     ck_assert_uint_gt(mixed, 0);
-    exn_profile_destroy(profile);
-    exn_model_destroy(model);
-    exn_context_destroy(ctx);
+    end(&s);
 }
 END_TEST
 
 /* A file may say that its batch is one. */
 START_TEST(batch_of_the_file_does_not_matter) {
-    exn_context *ctx = unit_context();
-    exn_model *model;
-    exn_profile *profile;
+    subject s = {.ctx = unit_context()};
     exn_answer one[PHOTOS];
-    unit_assert_ok(ctx, small_model(&model, ctx));
-    unit_assert_ok(ctx, small_profile(&profile, model, EXN_HEAD_LINEAR));
-    temper_the_last_exit(profile);
-    check_batches(one, ctx, profile);
-    exn_profile_destroy(profile);
-    exn_model_destroy(model);
-    exn_context_destroy(ctx);
+    unit_assert_ok(s.ctx, small_model(&s.model, s.ctx));
+    unit_assert_ok(s.ctx, small_profile(&s.profile, s.model, EXN_HEAD_LINEAR));
+    temper_the_last_exit(s.profile);
+    check_batches(one, s.ctx, s.profile);
+    end(&s);
 }
 END_TEST
 
 START_TEST(sizes_other_than_the_exported_one) {
-    exn_context *ctx = unit_context();
     static const size_t sizes[][2] = {{16, 16}, {24, 16}, {9, 31}};
-    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
-        exn_model *model = open_blocks(ctx, sizes[s][0], sizes[s][1]);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        subject s = begin(sizes[i][0], sizes[i][1], NULL);
         exn_model_info info = {.struct_size = sizeof info};
-        unit_assert_ok(ctx, exn_model_get_info(&info, model));
-        ck_assert_uint_eq(info.height, sizes[s][0]);
-        ck_assert_uint_eq(info.width, sizes[s][1]);
-        exn_profile *profile;
         exn_answer one[PHOTOS];
-        unit_assert_ok(ctx, exn_profile_create(&profile, model, NULL));
-        temper_the_last_exit(profile);
-        check_batches(one, ctx, profile);
-        exn_profile_destroy(profile);
-        exn_model_destroy(model);
+        unit_assert_ok(s.ctx, exn_model_get_info(&info, s.model));
+        ck_assert_uint_eq(info.height, sizes[i][0]);
+        ck_assert_uint_eq(info.width, sizes[i][1]);
+        temper_the_last_exit(s.profile);
+        check_batches(one, s.ctx, s.profile);
+        end(&s);
     }
-    exn_context_destroy(ctx);
 }
 END_TEST
 
 /* Pixels count as the floats that preprocessing makes of them. */
 START_TEST(pixels_are_as_good_as_floats) {
-    exn_context *ctx = unit_context();
-    exn_model *model = open_blocks(ctx, 16, 16);
     const exn_profile_options options = {.struct_size = sizeof options,
                                          .preprocess = {.mean = {10, 20, 30}, .deviation = {100, 50, 200}}};
-    exn_profile *profile;
-    unit_assert_ok(ctx, exn_profile_create(&profile, model, &options));
-    exn_runner *runner = create(ctx, profile, 2);
+    subject s = begin(16, 16, &options);
+    exn_runner *runner = create(s.ctx, s.profile, 2);
     uint8_t pixels[16 * 16 * 3];
     float chw[3 * 16 * 16];
     for (size_t p = 0; p < 16 * 16; p++)
@@ -181,18 +183,13 @@ START_TEST(pixels_are_as_good_as_floats) {
     ck_assert_uint_eq(a.label, b.label);
     ck_assert_float_eq_tol(a.confidence, b.confidence, 1e-5f);
     exn_runner_destroy(runner);
-    exn_profile_destroy(profile);
-    exn_model_destroy(model);
-    exn_context_destroy(ctx);
+    end(&s);
 }
 END_TEST
 
 START_TEST(what_batches_refuse) {
-    exn_context *ctx = unit_context();
-    exn_model *model = open_blocks(ctx, 16, 16);
-    exn_profile *profile;
-    unit_assert_ok(ctx, exn_profile_create(&profile, model, NULL));
-    exn_runner *runner = create(ctx, profile, 3), *none;
+    subject s = begin(16, 16, NULL);
+    exn_runner *runner = create(s.ctx, s.profile, 3), *none;
     uint8_t pixels[SIDE * SIDE * 3];
     const exn_image good = photo(pixels, 1), images[5] = {good, good, good, good, {0}};
     exn_answer answers[5], empty[2] = {{0}};
@@ -207,15 +204,13 @@ START_TEST(what_batches_refuse) {
     ck_assert_int_eq(exn_runner_classify_batch(runner, images, 1, empty), EXN_E_INVALID);
     ck_assert_int_eq(exn_runner_classify_batch(runner, images, 1, answers), EXN_OK);
     exn_runner_options audits = {.struct_size = sizeof audits, .batch = 2, .audit_share = 0.5};
-    unit_assert_fails(ctx, exn_runner_create(&none, profile, &audits), EXN_E_UNSUPPORTED, "batch");
+    unit_assert_fails(s.ctx, exn_runner_create(&none, s.profile, &audits), EXN_E_UNSUPPORTED, "batch");
     audits.whole_network = true;
-    unit_assert_fails(ctx, exn_runner_create(&none, profile, &audits), EXN_E_UNSUPPORTED, "batch");
+    unit_assert_fails(s.ctx, exn_runner_create(&none, s.profile, &audits), EXN_E_UNSUPPORTED, "batch");
     const exn_runner_options huge = {.struct_size = sizeof huge, .batch = SIZE_MAX};
-    ck_assert_int_lt(exn_runner_create(&none, profile, &huge), EXN_OK);
+    ck_assert_int_lt(exn_runner_create(&none, s.profile, &huge), EXN_OK);
     exn_runner_destroy(runner);
-    exn_profile_destroy(profile);
-    exn_model_destroy(model);
-    exn_context_destroy(ctx);
+    end(&s);
 }
 END_TEST
 
