@@ -16,8 +16,6 @@ from study.finetune import BATCH, Network, train
 from torch import nn
 from torch.nn import functional
 
-RATE = 1e-3  # Adam's
-
 
 def load(path, side, mean, deviation):
     """As exeunt sees it: shorter side resized, centre cut out."""
@@ -70,7 +68,7 @@ def train_heads(job, network, photos, label, cached):
         kept = [torch.cat(parts) for parts in zip(*map(heads.features, photos.split(BATCH)))]
         heads.early.extend(nn.Linear(x.shape[1], target.shape[1]) for x in kept[:-1])
     layers = [*heads.early, heads.own]
-    optimiser = torch.optim.Adam([w for layer in layers for w in layer.parameters()], RATE)
+    optimiser = torch.optim.Adam([w for layer in layers for w in layer.parameters()], job["rate"])
     for _ in range(job["epochs"]):
         for index in torch.randperm(len(photos)).split(BATCH):
             inputs = [x[index] for x in kept] if cached else heads.features(photos[index])

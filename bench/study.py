@@ -81,7 +81,7 @@ def hold_to(out, settings, adding=False):
     path = out / "settings.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if adding or not known:
-        known = {**known, **settings, **known}
+        known = {**settings, **known}
     for name, value in settings.items():
         if name not in known or known[name] != value:
             raise StudyError(f"{out}: made with another {name} ({known.get(name, 'unknown')}, now {value}): give a new --out "

@@ -112,10 +112,10 @@ static void put_marks(exn_text *page, const exn_chart *chart, const mark *marks,
     for (size_t i = 0; i < count; i++) {
         char words[(EXN_POINTS + 1) * sizeof marks->name] = "";
         size_t used = 0;
-        for (size_t j = i; j < count; j++) {
-            if (named[i] || named[j] || !side_by_side(&marks[i], &marks[j])) continue;
+        for (size_t j = named[i] ? count : i; j < count; j++) {
+            if (named[j] || !side_by_side(&marks[i], &marks[j])) continue;
             used += (size_t)snprintf(words + used, sizeof words - used, "%s%s", used ? ", " : "", marks[j].name);
-            named[j] = j > i;
+            named[j] = true;
         }
         exn_chart_dot(page, chart, marks[i].at.cost, marks[i].at.accuracy, marks[i].hue, true, words);
     }

@@ -185,7 +185,8 @@ exn_status exn_runner_classify_tensor(exn_runner *runner, const float *chw, exn_
         snprintf(runner->message, sizeof runner->message, "input: NULL");
         return EXN_E_INVALID;
     }
-    for (size_t i = 0; i < input_floats(runner); i++)
+    const size_t floats = input_floats(runner);
+    for (size_t i = 0; i < floats; i++)
         if (!isfinite(chw[i])) {
             snprintf(runner->message, sizeof runner->message, "input: element %zu is not finite", i);
             return EXN_E_INVALID;
