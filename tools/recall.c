@@ -11,6 +11,7 @@
 
 typedef struct exn_leaving { /* where a sample leaves, and with which answer */
     size_t exit, answer;
+    size_t last; /* the last exit's answer, had the sample stayed */
 } exn_leaving;
 
 typedef struct recalling {
@@ -104,8 +105,8 @@ static exn_status predict(recalling *r) {
     return EXN_OK;
 }
 
-/* The rule of graph/run.c, on logits that are there already. */
-static exn_leaving leave(const recalling *r, const exn_exit_rule *rules, size_t sample) {
+/* The rule of graph/run.c, on logits that are there already; with `stay`, the last exit answers whatever the others think. */
+static exn_leaving leave(const recalling *r, const exn_exit_rule *rules, size_t sample, bool stay) {
     exn_leaving out = {0};
     for (size_t e = 0;; e++) {
         const bool last = e + 1 == r->exits;
@@ -113,7 +114,7 @@ static exn_leaving leave(const recalling *r, const exn_exit_rule *rules, size_t 
         exn_exit_score(r->score, r->table[e] + sample * r->classes, r->classes, &rules[e]);
         const float confidence = exn_confidence(&out.answer, r->trainer->kernels, r->score, r->classes, 1.0f);
         out.exit = e;
-        if (last || exn_exit_takes(&rules[e], confidence)) return out;
+        if (last || (!stay && exn_exit_takes(&rules[e], confidence))) return out;
     }
 }
 
@@ -178,7 +179,8 @@ static exn_status count_point(exn_point_figures *p, recalling *r, size_t t, size
         if (rules[e].enabled && rules[e].threshold <= 0) p->deepest_exit = e;
     }
     for (size_t i = 0; i < r->samples; i++) {
-        const exn_leaving out = r->point[t][i] = leave(r, rules, i);
+        const exn_leaving out = r->point[t][i] = leave(r, rules, i, false);
+        r->point[t][i].last = leave(r, rules, i, true).answer;
         right += (int64_t)out.answer == exn_dataset_label(r->data, i);
         agrees += out.answer == untouched_answer(r, i, false);
         if (r->costs.in_ms) p->mean_ms += exn_costs_until(&r->costs, attached, out.exit) / (double)r->samples;
@@ -232,6 +234,7 @@ static json_t *describe_photos(recalling *r) {
             if (r->point[t] == NULL) continue;
             json_t *target = json_object();
             describe_leaving(target, r->point[t][i]);
+            exn_report_count(target, "last", r->point[t][i].last);
             json_object_set_new(targets, exn_target_names[t + 1], target);
         }
         json_object_set_new(photo, "targets", targets);
@@ -268,7 +271,7 @@ static exn_status recall(exn_figures *out, recalling *r, const exn_recall *optio
     exn_exit_rule rules[EXN_EXITS_MAX];
     EXN_TRY(exn_profile_rules(rules, r->profile, EXN_TARGET_PROFILE));
     for (size_t e = 0; e < r->exits; e++) r->attached[e] = rules[e].enabled;
-    for (size_t i = 0; i < r->samples; i++) r->policy[i] = leave(r, rules, i);
+    for (size_t i = 0; i < r->samples; i++) r->policy[i] = leave(r, rules, i, false);
     if (options->dump != NULL)
         EXN_TRY(exn_logits_write(r->tool->ctx, options->dump, r->table, r->exits + 1, NULL, r->samples, r->classes));
     return summarise(out, r);

@@ -10,10 +10,10 @@ static const struct {
 enum { OTHERS = sizeof others / sizeof *others };
 
 #define MANY_LABELS 50.0
-#define MORE_WITHOUT 0.5
+#define MORE_WITHOUT 3.0
 
-double exn_caution_loss(float threshold, size_t labels) {
-    const double t = (double)threshold, lacking = 1 - (double)labels / MANY_LABELS;
+double exn_caution_loss(float threshold, double labels) {
+    const double t = (double)threshold, lacking = 1 - labels / MANY_LABELS;
     size_t i = 1;
     if (t >= others[0].threshold) return 0;
     while (i + 1 < OTHERS && t < others[i].threshold) i++;

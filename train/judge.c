@@ -273,7 +273,6 @@ static exn_status judge(judgement *j, exn_session *s) {
                                    .kernels = s->trainer->kernels,
                                    .untouched = j->untouched,
                                    .usable = s->done,
-                                   .few_classes = s->prior.used,
                                    .normalised = s->normal.used,
                                    .general_gain = general_gain(s)};
     for (size_t t = 0; t < EXN_POINTS; t++)

@@ -18,28 +18,26 @@
 #define WITHOUT_LABELS 0.4
 /* So many labels vouch for half of what was gained. */
 #define HALF_GAIN 20.0
-static const double share_of_gain[EXN_POINTS] = {0.2, 1}; /* by target - 1 */
-/* Whoever taught a network classes that it did not know gained everything: to keep that is no licence to lose a fifth. */
+static const double share_of_gain[EXN_POINTS] = {0.15, 1}; /* by target - 1 */
+/* Whoever taught a network classes that it did not know gained everything: to keep that is no licence to lose a seventh. */
 static const double most_of_gain[EXN_POINTS] = {0.04, 1};
 /* What undoing another camera gave other people at least, in the mean: believed as far as labels do not say better. */
 #define GAIN_OF_NORMALISING 0.045
 /* The best of several exits, on photos that hang together, looks better than it is. */
 #define HALF_OF_GENERAL 0.5
-/* How many labels other people's log-loss counts for where it is chosen how much exits carry. */
-#define OTHERS_LABELS 40.0
-/* Exits err differently where most classes never come, and nobody's labels say so. */
-#define CARRY_OF_FEW_CLASSES 0.6f
+/* How much exits carry: those before see less, but they err on other photos. */
+#define CARRY 0.5f
 /* What may be lost by anybody, and how much more by whom many samples speak for: all of it from ENOUGH_TO_LOSE on, where a sample
  * counts half and its label one more. */
 #define ALLOWED_LEAST 0.0015
 #define ALLOWED_MORE 0.006
 #define ENOUGH_TO_LOSE 50.0
-/* Other people's answers at an end, where the last exit's would have been asked. */
-#define LOSS_OF_END 0.004
+/* An end costs people 0 to 0.5 points in the mean; whose early exits are bad lose far more. */
+#define LOSS_OF_END 0.012
 
-static const float grid[] = {0.99f,   0.985f, 0.98f,   0.975f, 0.97f,  0.96f, 0.95f,  0.9375f, 0.925f, 0.9125f, 0.9f,
-                             0.8875f, 0.875f, 0.8625f, 0.85f,  0.825f, 0.8f,  0.775f, 0.75f,   0.725f, 0.7f,    0.675f,
-                             0.65f,   0.625f, 0.6f,    0.55f,  0.5f,   0.45f, 0.4f,   0.35f,   0.3f};
+static const float grid[] = {0.9975f, 0.995f, 0.99f,   0.985f, 0.98f,   0.975f, 0.97f,  0.96f, 0.95f,  0.9375f, 0.925f,
+                             0.9125f, 0.9f,   0.8875f, 0.875f, 0.8625f, 0.85f,  0.825f, 0.8f,  0.775f, 0.75f,   0.725f,
+                             0.7f,    0.675f, 0.65f,   0.625f, 0.6f,    0.55f,  0.5f,   0.45f, 0.4f,   0.35f,   0.3f};
 
 /* One search: what it is for, and the best found so far. */
 typedef struct search {
@@ -49,6 +47,7 @@ typedef struct search {
     float *score;      /* [samples][classes]: scratch */
     float *belief;     /* [samples][classes]: what the whole cascade makes of a sample */
     size_t *last_says; /* [samples]: what the last exit says alone */
+    double *loss;      /* [samples]: scratch */
     const exn_costs *costs;
     size_t labels;
     double own;        /* the weight of the person's own samples beside other people */
@@ -121,6 +120,11 @@ static double vouching(const search *s) {
     return s->best.labelled ? (double)s->labels : WITHOUT_LABELS * (double)s->e->samples;
 }
 
+/* The same for other people's caution, where no label is asked to judge. */
+static double speaking(const search *s) {
+    return (double)s->labels + WITHOUT_LABELS * (double)(s->e->samples - s->labels);
+}
+
 static double mixed_loss(const search *s, double mine, double others) {
     const double mixed = s->own * mine + (1 - s->own) * others;
     return s->labels < EXN_POLICY_SURE && mixed < others ? others : mixed;
@@ -143,7 +147,7 @@ static void evaluate(exn_policy *p, const search *s, float threshold, bool end) 
         if (p->taken[i]) p->cost += exn_costs_until(s->costs, p->enabled, i) * (double)p->taken[i] / (double)e->samples;
     p->right = p->labelled ? t.right : same;
     p->loss =
-        mixed_loss(s, s->stay_worth - worth(s, &t), exn_caution_loss(threshold, s->labels) + (end ? LOSS_OF_END : 0));
+        mixed_loss(s, s->stay_worth - worth(s, &t), exn_caution_loss(threshold, speaking(s)) + (end ? LOSS_OF_END : 0));
 }
 
 static void consider(search *s, exn_policy *candidate, float threshold, bool end) {
@@ -182,7 +186,7 @@ static void try_thresholds(search *s) {
         }
 }
 
-/* Its head is paid by everybody who goes on. An end stays where it is. */
+/* Its head is paid by everybody who goes on, but what it says is heard by the exits behind it. An end stays where it is. */
 static void drop_exits_that_only_cost(search *s) {
     const size_t exits = s->e->exits, deepest = deepest_early(&s->best, exits);
     if (deepest == SIZE_MAX) return;
@@ -194,7 +198,8 @@ static void drop_exits_that_only_cost(search *s) {
         candidate.enabled[x] = false;
         candidate.threshold[x] = 1;
         look(s, candidate.enabled, candidate.carry);
-        consider(s, &candidate, threshold, end);
+        evaluate(&candidate, s, threshold, end);
+        if (candidate.cost < s->best.cost && candidate.loss <= s->best.loss) s->best = candidate;
     }
 }
 
@@ -212,42 +217,20 @@ static void foresee(search *s) {
     }
 }
 
-/* Log-loss of all usable exits, one after the other, carrying that much; the last pass's choices stay. */
-static double chain_loss(const search *s, const bool *all, float carry) {
+/* The last exit's mean log-loss at its best temperature, with what all usable exits carry to it; s->score keeps its scores. */
+static double last_loss(search *s, const bool *all, float carry) {
     const exn_evidence *e = s->e;
     const exn_judged judged = {.label = e->label, .rows = e->samples, .classes = e->classes, .logits = s->score};
-    exn_exit_rule rules[EXN_EXITS_MAX];
-    double loss = 0;
-    for (size_t x = 0; x < e->exits; x++) rules[x] = (exn_exit_rule){all[x], e->temperature[x], 0, 0};
-    exn_rules_carry(rules, e->exits, carry);
-    for (size_t x = 0; x < e->exits; x++) {
-        if (!all[x]) continue;
-        for (size_t i = 0; i < e->samples; i++)
-            exn_exit_score(s->score + i * e->classes, e->logits + (x * e->samples + i) * e->classes, e->classes,
-                           &rules[x]);
-        loss += exn_mean_nll(&judged, &e->kernels->f32_vector, 1.0f, s->score + e->samples * e->classes);
-    }
-    return loss;
+    double sum = 0;
+    look(s, all, carry);
+    exn_best_losses(s->loss, &judged, &e->kernels->f32_vector, s->score + e->samples * e->classes);
+    for (size_t i = 0; i < s->labels; i++) sum += s->loss[i];
+    return sum;
 }
 
-/* By the log-loss of the person's labels, and of other people's where these are few. */
-static float choose_carry(const search *s, const bool *all) {
-    static const struct {
-        float carry;
-        double others; /* their log-loss an exit, above the least */
-    } tried[] = {{0.2f, 0}, {0.4f, 0.008}, {0.6f, 0.045}, {0.0f, 0.013}};
-    if (!s->best.labelled && s->e->few_classes) return CARRY_OF_FEW_CLASSES;
-    float best = tried[0].carry;
-    double least = INFINITY, exits = 0;
-    for (size_t x = 0; x < s->e->exits; x++) exits += all[x];
-    for (size_t k = 0; k < sizeof tried / sizeof *tried; k++) {
-        const double own = s->labels ? (double)s->labels * chain_loss(s, all, tried[k].carry) / exits : 0;
-        const double loss = own + OTHERS_LABELS * tried[k].others;
-        if (!(loss < least)) continue;
-        least = loss;
-        best = tried[k].carry;
-    }
-    return best;
+/* Nothing is carried where enough labels say that the last exit is better alone. */
+static float choose_carry(search *s, const bool *all) {
+    return s->labels >= EXN_POLICY_SURE && last_loss(s, all, 0) < last_loss(s, all, CARRY) ? 0 : CARRY;
 }
 
 /* What the whole cascade believes, and what it has gained. */
@@ -308,7 +291,8 @@ exn_status exn_policy_decide(exn_policy *out, exn_context *ctx, exn_target targe
     s.score = exn_calloc(ctx, (e->samples + 1) * e->classes, sizeof *s.score);
     s.belief = exn_calloc(ctx, e->samples * e->classes, sizeof *s.belief);
     s.last_says = exn_calloc(ctx, e->samples, sizeof *s.last_says);
-    const bool enough = s.choice && s.confidence && s.score && s.belief && s.last_says;
+    s.loss = exn_calloc(ctx, e->samples, sizeof *s.loss);
+    const bool enough = s.choice && s.confidence && s.score && s.belief && s.last_says && s.loss;
     if (enough) {
         decide(&s, target);
         *out = s.best;
@@ -318,5 +302,6 @@ exn_status exn_policy_decide(exn_policy *out, exn_context *ctx, exn_target targe
     exn_free(ctx, s.score);
     exn_free(ctx, s.belief);
     exn_free(ctx, s.last_says);
+    exn_free(ctx, s.loss);
     return enough ? EXN_OK : EXN_E_NOMEM;
 }

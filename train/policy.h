@@ -17,15 +17,14 @@ typedef struct exn_evidence {
     const exn_kernel_set *kernels;
     const size_t *untouched; /* [samples]: what the untouched network says */
     const bool *usable;      /* [exits]: trained and judged */
-    bool few_classes;        /* a prior without labels has found that few of the classes come */
     bool normalised;         /* the person's camera is another, and the input is brought to the general one's */
     /* How much more often the best early exit is right on general data than the last, 0 to 1; 0: it is not, or unknown. */
     double general_gain;
 } exn_evidence;
 
 /* Exits may carry: an exit then goes by its own logits and, less and less, by those of the enabled exits before it
- * (exn_exit_score). How much is chosen from a short list by log-loss with all usable exits, the person's out of fold and, as
- * if it were that of forty labels, other people's. With few_classes, and fewer than EXN_POLICY_LABELS labels, it is 0.6.
+ * (exn_exit_score): half as much as by its own, unless EXN_POLICY_SURE labels or more say, out of fold and at each one's best
+ * temperature, that the last exit is better alone.
  *
  * Decides one target. All usable exits are enabled, with one threshold; an end, where the deepest exit takes whatever comes, is
  * tried as well. The cheapest candidate wins whose expected loss beside never leaving is allowed; then exits go that cost more
@@ -35,7 +34,7 @@ typedef struct exn_evidence {
  *                   mixed by the number of labels. Belief: seven tenths the probability that the whole cascade gives to an
  *                   answer, which varies little, and the rest whether it was right, which is not biased
  *   allowed         a little at either target, the less the fewer samples speak; and, of what personalising is believed to
- *                   have gained over the untouched network, a fifth for KEEP (four points at most), all for UNTOUCHED. Few
+ *                   have gained over the untouched network, 15 % for KEEP (four points at most), all for UNTOUCHED. Few
  *                   labels say little of that gain: the fewer, the more it is drawn to what others gained, which is half of what
  *                   the best exit has before the last on general data, or 4.5 points, if that is more, where another camera was
  *                   undone

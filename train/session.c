@@ -24,7 +24,7 @@ static exn_status allocate(exn_session *s) {
     s->group = exn_calloc(ctx, s->count, sizeof *s->group);
     s->record = exn_calloc(ctx, s->count, sizeof *s->record);
     s->own = exn_calloc(ctx, table, sizeof(float));
-    s->general = exn_calloc(ctx, table, sizeof(float));
+    s->logits = exn_calloc(ctx, table, sizeof(float));
     s->share = exn_calloc(ctx, table, sizeof(float));
     s->frequency = exn_calloc(ctx, s->classes, sizeof(float));
     s->seen = exn_calloc(ctx, s->count, sizeof *s->seen);
@@ -33,7 +33,7 @@ static exn_status allocate(exn_session *s) {
     s->head = exn_calloc(ctx, s->exits, sizeof *s->head);
     s->gate = exn_calloc(ctx, s->exits, sizeof *s->gate);
     s->done = exn_calloc(ctx, s->exits, sizeof *s->done);
-    const bool all = s->label && s->fold && s->group && s->record && s->own && s->general && s->share && s->seen &&
+    const bool all = s->label && s->fold && s->group && s->record && s->own && s->logits && s->share && s->seen &&
                      s->frequency && s->teacher && s->held_out && s->head && s->gate && s->done;
     return all ? EXN_OK : EXN_E_NOMEM;
 }
@@ -97,20 +97,20 @@ static exn_status estimate_frequencies(exn_session *s) {
     const exn_f32_vector *vector = &s->trainer->kernels->f32_vector;
     const float temperature = exn_session_calibration(s, s->exits - 1);
     if (s->labelled >= EXN_GATE_LABELS || (s->trainer->without & EXN_WITHOUT_PRIOR)) return EXN_OK;
-    exn_probabilities(s->share, vector, s->general, s->count, s->classes, temperature);
+    exn_probabilities(s->share, vector, s->logits, s->count, s->classes, temperature);
     EXN_TRY(exn_prior_from_predictions(s->frequency, &s->prior, s->ctx, vector, s->share, s->label, s->count,
                                        s->classes, s->trainer->seed));
     for (size_t i = 0; i < s->count && s->prior.used; i++)
-        vector->axpy(s->classes, temperature, s->frequency, s->general + i * s->classes);
+        vector->axpy(s->classes, temperature, s->frequency, s->logits + i * s->classes);
     return EXN_OK;
 }
 
 /* Until it is trained, the last exit is the untouched network. */
 static exn_status read_own(exn_session *s) {
-    EXN_TRY(read_logits(s->general, s, s->record));
+    EXN_TRY(read_logits(s->logits, s, s->record));
     EXN_TRY(estimate_frequencies(s));
-    exn_probabilities(s->share, &s->trainer->kernels->f32_vector, s->general, s->count, s->classes, 1.0f);
-    memcpy(exn_session_row(s->held_out, s, s->exits - 1, 0), s->general, s->count * s->classes * sizeof(float));
+    exn_probabilities(s->share, &s->trainer->kernels->f32_vector, s->logits, s->count, s->classes, 1.0f);
+    memcpy(exn_session_row(s->held_out, s, s->exits - 1, 0), s->logits, s->count * s->classes * sizeof(float));
     teach_alone(s);
     return EXN_OK;
 }
@@ -159,11 +159,11 @@ static exn_status judge_camera(exn_session *s) {
     const exn_f32_vector *vector = &s->trainer->kernels->f32_vector;
     double *loss = exn_calloc(s->ctx, 2 * s->labelled + 1, sizeof *loss);
     float *scratch = exn_malloc(s->ctx, s->classes, sizeof *scratch);
-    exn_status status = loss && scratch ? read_logits(s->general, s, s->seen) : EXN_E_NOMEM;
+    exn_status status = loss && scratch ? read_logits(s->logits, s, s->seen) : EXN_E_NOMEM;
     if (status == EXN_OK) {
         exn_judged judged = {.logits = s->own, .label = s->label, .rows = s->count, .classes = s->classes};
         exn_best_losses(loss, &judged, vector, scratch);
-        judged.logits = s->general;
+        judged.logits = s->logits;
         exn_best_losses(loss + s->labelled, &judged, vector, scratch);
         exn_normalisation_judge(&s->normal, loss, loss + s->labelled, s->labelled);
         if (s->normal.used) memcpy(s->record, s->seen, s->count * sizeof *s->record);
@@ -294,7 +294,7 @@ void exn_session_destroy(exn_session *s) {
     exn_free(ctx, s->group);
     exn_free(ctx, s->record);
     exn_free(ctx, s->own);
-    exn_free(ctx, s->general);
+    exn_free(ctx, s->logits);
     exn_free(ctx, s->share);
     exn_free(ctx, s->seen);
     exn_free(ctx, s->frequency);
@@ -324,7 +324,7 @@ static void settle_last(exn_session *s) {
         teach(s);
         return;
     }
-    memcpy(exn_session_row(s->held_out, s, s->exit, 0), s->general, s->count * s->classes * sizeof(float));
+    memcpy(exn_session_row(s->held_out, s, s->exit, 0), s->logits, s->count * s->classes * sizeof(float));
     teach_alone(s);
 }
 

@@ -21,8 +21,8 @@ struct exn_session {
     size_t *fold, *group, *record; /* [count] */
     size_t count, labelled, exits, classes, folds;
     float *own;      /* [count][classes]: the untouched network's logits */
-    float *general;  /* [count][classes]: the same of photos as the exits will see them, see `normal` */
-    float *share;    /* [count][classes]: softmax(general) */
+    float *logits;   /* [count][classes]: the same of photos as the exits will see them, see `normal` */
+    float *share;    /* [count][classes]: softmax(logits) */
     float *teacher;  /* [folds + 1][count][classes]: of each fold's teacher, then of the final one: shares */
     float *held_out; /* [exits][count][classes]: logits from weights that have not seen the sample */
     exn_head *head;  /* [exits]: as it will be used; kind AUTO where not done */

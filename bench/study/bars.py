@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .cells import Key
 
 POINT = 100.0
-KEEP, SECOND = "policy-keep", "policy-untouched"
+KEEP, SECOND, LAST = "policy-keep", "policy-untouched", "last-hearing"
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def harmless(floor):
 
 
 def with_last(floor, check):
-    """The last exit's gain besides."""
-    return lambda cell: both(above(cell, "last", "untouched", floor), check(cell))
+    """The last exit's gain besides, as it answers where nobody leaves: with what it hears from the exits before it."""
+    return lambda cell: both(above(cell, LAST, "untouched", floor), check(cell))
 
 
 # bar, (scenario, split, labelled share, photos), the check

@@ -116,6 +116,7 @@ class Point:
     enabled: np.ndarray  # [exits]
     taken: np.ndarray
     answer: np.ndarray
+    last: np.ndarray  # the last exit's, with what it hears from the others
 
 
 def read_dump(path, report):
@@ -134,7 +135,7 @@ def read_dump(path, report):
 def read_point(entry, photos):
     mine = [photo["targets"][entry["target"]] for photo in photos]
     return Point(np.array([threshold is not None for threshold in entry["thresholds"]]),
-                 np.array([leaving["exit"] for leaving in mine], int), np.array([leaving["answer"] for leaving in mine], int))
+                 *(np.array([leaving[key] for leaving in mine], int) for key in ("exit", "answer", "last")))
 
 
 def personalise(program, profile, known, unknown, cache, costs, dump, options=()):

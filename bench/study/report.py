@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from . import statistics, wholes
-from .bars import KEEP, POINT, SECOND, judge, show
+from .bars import KEEP, LAST, POINT, SECOND, judge, show
 from .cells import Key, cohorts, kinds
 
 TITLES = {"untouched": "untouched network", "masked-true": "untouched, masked to the true classes",
           "masked-seen": "untouched, masked to the classes seen", "prior": "untouched, prior-corrected",
           "normalised": "untouched, input-normalised", "nearest": "nearest neighbour", "probe": "linear probe from zero",
-          "last": "personalised last exit",
+          "last": "personalised last exit, alone", LAST: "personalised last exit, with what it hears",
           "policy-keep": "policy, keeps the personal accuracy", "policy-untouched": "policy, at the untouched accuracy",
           "sdn": "SDN threshold", "ensemble": "ensemble of exits (as ZTW)", "patience": "patience", "earlyon": "earlyon search"}
 AIMS = {"untouched": "at the untouched accuracy", "masked": "at the accuracy masked to the true classes", "keep": "keeps the personal accuracy"}
@@ -96,7 +96,7 @@ def trend(cells):
     lines = []
     for kind, mine in kinds(cells).items():
         for cohort in cohorts(mine):
-            lines += [[*kind, len(cell.people), cell.key.size, show(cell.interval("last", "untouched")),
+            lines += [[*kind, len(cell.people), cell.key.size, show(cell.interval(LAST, "untouched")),
                        show(cell.interval(KEEP, "untouched")), f"{cell.speedup(KEEP):.2f}x",
                        show(cell.interval(SECOND, "untouched")), f"{cell.speedup(SECOND):.2f}x"] for cell in cohort]
     return table(["scenario", "split", "labelled %", "people", "photos", "last exit above untouched",
@@ -116,7 +116,7 @@ def ablation(cells):
     for key in {replace(key, variant="") for key in cells if key.variant} & set(cells):
         lines += [([heading(key), "all of it"], cells[key], KEEP, SECOND),
                   ([heading(key), "one threshold instead of the policy (SDN)"], cells[key], "sdn-keep", "sdn-untouched")]
-    rows = [[*names, len(cell.people), show(cell.interval("last", "untouched")), show(cell.interval(keep, "untouched")),
+    rows = [[*names, len(cell.people), show(cell.interval(LAST, "untouched")), show(cell.interval(keep, "untouched")),
              f"{cell.speedup(keep):.2f}x", show(cell.interval(second, "untouched")), f"{cell.speedup(second):.2f}x"]
             for names, cell, keep, second in sorted(lines, key=lambda line: line[0])]
     return table(["", "", "people", "last exit above untouched", "policy above untouched", "speed-up",
@@ -132,7 +132,7 @@ def finetuned(out, cells):
         mine = [run["methods"] for run in cell.runs if (run["person"], run["seed"]) == (person, wholes.SEED)] if cell else []
         found = json.loads(path.read_text(encoding="utf-8"))
         if mine and {"rates", "exits"} <= set(found):
-            ours = [percent(mine[0][method]["accuracy"]) for method in ("untouched", "last", KEEP)]
+            ours = [percent(mine[0][method]["accuracy"]) for method in ("untouched", LAST, KEEP)]
             whole = found["rates"].items()
             lines.append([scenario, person, *ours, ", ".join(f"{percent(w['accuracy'])} (rate {rate})" for rate, w in whole),
                           f"{found['exits']['extract']:.1f} + {found['exits']['train']:.1f}",
@@ -177,7 +177,7 @@ def headline(cells, training):
     for key, cell in cells.items():
         if key.size == 50 and key.share == 100 and not key.variant:
             lines.append([key.scenario + (", random split" if key.split == "random" else ""),
-                          show(cell.interval("last", "untouched")), show(cell.interval(KEEP, "untouched")),
+                          show(cell.interval(LAST, "untouched")), show(cell.interval(KEEP, "untouched")),
                           f"{cell.speedup(KEEP):.2f}x",
                           f"{cell.speedup(SECOND):.2f}x at {show(cell.interval(SECOND, 'untouched'))}"])
     lines.append(["the paper", PAPER_GAIN, PAPER_GAIN, PAPER_SPEED, PAPER_SPEED])

@@ -169,9 +169,11 @@ def static_cuts(test, costs):
 
 
 def own_policy(test, costs):
-    """policy-target -> (answers, milliseconds) of what the program decided."""
-    return {f"policy-{target}": (point.answer, costs.cascade(point.enabled)[point.taken])
-            for target, point in test.points.items()}
+    """policy-target -> (answers, milliseconds) of what the program decided; and of keep's last exit if nobody left before it."""
+    found = {f"policy-{target}": (point.answer, costs.cascade(point.enabled)[point.taken])
+             for target, point in test.points.items()}
+    keep = test.points.get("keep")
+    return found | ({"last-hearing": (keep.last, costs.cascade(keep.enabled)[-1])} if keep else {})
 
 
 # ---- one run ----
