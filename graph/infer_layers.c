@@ -250,9 +250,20 @@ exn_status exn_infer_softmax(exn_infer *s) {
     return exn_infer_keep_samples(s, axis == 0);
 }
 
+/* Broadcasting aligns last axes: the samples of what has fewer would meet another axis of what has more. */
+static exn_status keep_first_axis(const exn_infer *s, const exn_value *x, size_t rank) {
+    if (s->batch == 1 || x->data != NULL || x->shape.rank == rank || x->shape.rank == 0 || x->shape.dim[0] != s->batch)
+        return EXN_OK;
+    return exn_fail(s->ctx, EXN_E_UNSUPPORTED,
+                    "broadcasting puts the %zu samples of '%s' on another axis; batch 1 is supported", s->batch,
+                    x->name);
+}
+
 exn_status exn_infer_binary(exn_infer *s) {
     const exn_value *a = exn_infer_input(s, 0), *b = exn_infer_input(s, 1);
     const size_t rank = a->shape.rank > b->shape.rank ? a->shape.rank : b->shape.rank;
+    EXN_TRY(keep_first_axis(s, a, rank));
+    EXN_TRY(keep_first_axis(s, b, rank));
     exn_shape *y = &s->shape[0];
     if (a->dtype != b->dtype)
         return exn_fail(s->ctx, EXN_E_FORMAT, "inputs of types %s and %s", exn_dtype_name(a->dtype),

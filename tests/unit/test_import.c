@@ -102,6 +102,9 @@ START_TEST(fixed_sizes) {
     unit_assert_ok(ctx, open_data(&model, "across_batch", NULL));
     unit_assert_fails(ctx, exn_model_bind(&graph, model, 2, 0, 0), EXN_E_UNSUPPORTED, "node 'the_Softmax' (Softmax)");
     exn_model_destroy(model);
+    unit_assert_ok(ctx, open_data(&model, "broadcast_batch", NULL)); /* sound for one sample */
+    unit_assert_fails(ctx, exn_model_bind(&graph, model, 2, 0, 0), EXN_E_UNSUPPORTED, "samples of 'x' on another axis");
+    exn_model_destroy(model);
 }
 END_TEST
 

@@ -182,6 +182,8 @@ def wrong():
     write("symbolic_reshape", [node("Reshape", "x t", "y")], [ints("t", 1, 32)], inputs=[port("x", "n", 2, 4, 4)])
     write("across_batch", [node("Softmax", "x", "s", axis=0), node("Flatten", "s", "y")], [],
           inputs=[port("x", "n", 2, 4, 4)])
+    write("broadcast_batch", [node("GlobalAveragePool", "x", "p"), node("Unsqueeze", "p last", "u"), node("Mul", "u x", "m"),
+                              node("Flatten", "m", "y")], [ints("last", -1)], inputs=[port("x", "n", 2, 4, 4)])
 
 
 if __name__ == "__main__":
