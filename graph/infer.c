@@ -57,10 +57,12 @@ exn_status exn_infer_axis(size_t *out, const exn_infer *s, int64_t axis, size_t 
     return EXN_OK;
 }
 
+bool exn_infer_holds_samples(const exn_infer *s, const exn_value *x) {
+    return s->batch != 1 && x->data == NULL && x->shape.rank > 0 && x->shape.dim[0] == s->batch;
+}
+
 exn_status exn_infer_keep_samples(const exn_infer *s, bool touches_axis_0) {
-    const exn_value *x = exn_infer_input(s, 0);
-    if (!touches_axis_0 || s->batch == 1 || x->data != NULL || x->shape.rank == 0 || x->shape.dim[0] != s->batch)
-        return EXN_OK;
+    if (!touches_axis_0 || !exn_infer_holds_samples(s, exn_infer_input(s, 0))) return EXN_OK;
     return exn_fail(s->ctx, EXN_E_UNSUPPORTED, "it works across the %zu samples of the batch; batch 1 is supported",
                     s->batch);
 }

@@ -70,6 +70,8 @@ exn_status exn_infer_floats(const exn_infer *s, size_t i, size_t rank);
 exn_status exn_infer_axis(size_t *out, const exn_infer *s, int64_t axis, size_t rank);
 /* Fails if the operator mixes the samples of a batch: it works along axis 0 of input 0 and the batch is larger than 1. */
 exn_status exn_infer_keep_samples(const exn_infer *s, bool touches_axis_0);
+/* Whether axis 0 of a value holds several samples. */
+bool exn_infer_holds_samples(const exn_infer *s, const exn_value *x);
 /* An operator in front of the one that is inferred; input may be a shape-only step or a transposition. */
 exn_status exn_infer_emit(exn_value_id *out, exn_infer *s, exn_op op, exn_value_id x, const exn_attrs *attrs,
                           const exn_shape *shape);

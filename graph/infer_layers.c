@@ -252,8 +252,7 @@ exn_status exn_infer_softmax(exn_infer *s) {
 
 /* Broadcasting aligns last axes: the samples of what has fewer would meet another axis of what has more. */
 static exn_status keep_first_axis(const exn_infer *s, const exn_value *x, size_t rank) {
-    if (s->batch == 1 || x->data != NULL || x->shape.rank == rank || x->shape.rank == 0 || x->shape.dim[0] != s->batch)
-        return EXN_OK;
+    if (x->shape.rank == rank || !exn_infer_holds_samples(s, x)) return EXN_OK;
     return exn_fail(s->ctx, EXN_E_UNSUPPORTED,
                     "broadcasting puts the %zu samples of '%s' on another axis; batch 1 is supported", s->batch,
                     x->name);

@@ -217,7 +217,7 @@ static void foresee(search *s) {
     }
 }
 
-/* The last exit's mean log-loss at its best temperature, with what all usable exits carry to it; s->score keeps its scores. */
+/* The last exit's log-loss over the labels, at its best temperature, with what all usable exits carry to it. */
 static double last_loss(search *s, const bool *all, float carry) {
     const exn_evidence *e = s->e;
     const exn_judged judged = {.label = e->label, .rows = e->samples, .classes = e->classes, .logits = s->score};

@@ -146,7 +146,8 @@ class Personalise(Case):
         right = sum(self.answer(logits, i, 3) == photo["label"] for i, photo in enumerate(recalled["photos"]))
         self.assertAlmostEqual(right / 300, ran["full"]["accuracy"], places=5)
         points = [point for photo in recalled["photos"] for point in photo["targets"].values()]
-        self.assertTrue(all(point["answer"] == point["last"] for point in points if point["exit"] == 2))
+        stayed = [point for point in points if point["exit"] == 2]
+        self.assertTrue(stayed and all(point["answer"] == point["last"] for point in stayed))
         self.assertTrue(any(point["answer"] != point["last"] for point in points))
         self.fails("evaluate", me, self.test, "--dump", dump, status=2, says="go with --cache")
 
