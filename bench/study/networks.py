@@ -79,22 +79,34 @@ def write_cut(source, value, target, tail=(), extra=(), output=None):
     onnx.save(helper.make_model(cut, opset_imports=model.opset_import, ir_version=model.ir_version), target)
 
 
+def free_name(model, wanted):
+    """`wanted`, longer where a value of the network has that name: a refitted network may be refitted again."""
+    taken = {name for node in model.graph.node for name in node.output} | {w.name for w in model.graph.initializer}
+    while wanted in taken:
+        wanted += "_"
+    return wanted
+
+
 def write_trunk(network, target):
     """The network without its last layer: photos in, features (N, F) out."""
     import onnx
     from onnx import helper
-    value, weight, _ = last_layer(onnx.load(network.model))
-    flat = helper.make_node("Flatten", [value], ["features"], axis=1)
-    write_cut(network.model, value, target, [flat], output=("features", [1, weight.shape[1]]))
+    model = onnx.load(network.model)
+    value, weight, _ = last_layer(model)
+    features = free_name(model, "features")
+    flat = helper.make_node("Flatten", [value], [features], axis=1)
+    write_cut(network.model, value, target, [flat], output=(features, [1, weight.shape[1]]))
 
 
 def write_refitted(network, weight, bias, target):
     """The network with another last layer: weight [classes][features]."""
     import onnx
     from onnx import helper, numpy_helper
-    value, _, _ = last_layer(onnx.load(network.model))
-    tail = [helper.make_node("Flatten", [value], ["features"], axis=1),
-            helper.make_node("Gemm", ["features", "fc.weight", "fc.bias"], ["logits"], transB=1)]
-    extra = [numpy_helper.from_array(weight.astype(np.float32), "fc.weight"),
-             numpy_helper.from_array(bias.astype(np.float32), "fc.bias")]
-    write_cut(network.model, value, target, tail, extra, ("logits", [1, len(weight)]))
+    model = onnx.load(network.model)
+    value, _, _ = last_layer(model)
+    features, weights, biases, logits = (free_name(model, name) for name in ("features", "fc.weight", "fc.bias", "logits"))
+    tail = [helper.make_node("Flatten", [value], [features], axis=1),
+            helper.make_node("Gemm", [features, weights, biases], [logits], transB=1)]
+    extra = [numpy_helper.from_array(weight.astype(np.float32), weights),
+             numpy_helper.from_array(bias.astype(np.float32), biases)]
+    write_cut(network.model, value, target, tail, extra, (logits, [1, len(weight)]))

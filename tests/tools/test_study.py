@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the study's figures rest on: splits, intervals, the test of harm, and the ways of leaving that it compares."""
+import importlib.util
 import json
 import os
 import pathlib
@@ -16,7 +17,7 @@ except ImportError:
 
 sys.path.insert(0, str(pathlib.Path(os.environ["EXN_SOURCE_ROOT"]) / "bench"))
 from program import NETWORK, PROGRAM, ROOT, Case, picture, png  # noqa: E402
-from study import cells, cluster, people, policies, probes, profiles, program, scenarios, statistics, work  # noqa: E402
+from study import cells, cluster, networks, people, policies, probes, profiles, program, scenarios, statistics, work  # noqa: E402
 
 
 def somebody(groups):
@@ -217,6 +218,28 @@ MURDERER = """#!/bin/sh
 if [ "$1" = personalise ] && mkdir "{flag}" 2>/dev/null; then kill -9 $PPID; exit 1; fi
 exec "{program}" "$@"
 """
+
+
+@unittest.skipUnless(importlib.util.find_spec("onnx"), "no onnx")
+class Networks(Case):
+    def answers(self, model, photos):
+        np.save(self.folder / "in.npy", photos)
+        self.works("run", model, self.folder / "in.npy", "-o", self.folder / "out.npy")
+        return np.load(self.folder / "out.npy")
+
+    def test_refitted_twice(self):
+        """A refitted network is a network like others: it may be cut, and refitted."""
+        photos = np.random.default_rng(0).random((1, 1, 28, 28), np.float32)
+        model = NETWORK
+        for turn in range(2):
+            network = networks.Network("net", model, None, "0", "255")
+            networks.write_trunk(network, self.folder / "trunk.onnx")
+            features = self.answers(self.folder / "trunk.onnx", photos)
+            weight = np.random.default_rng(turn).random((3 + turn, features.shape[1]), np.float32)
+            bias = np.arange(3 + turn, dtype=np.float32)
+            model = self.folder / f"refitted{turn}.onnx"
+            networks.write_refitted(network, weight, bias, model)
+            np.testing.assert_allclose(self.answers(model, photos), features @ weight.T + bias, rtol=1e-5)
 
 
 @unittest.skipIf(isinstance(cluster.distributed, ImportError), "no distributed")
