@@ -212,11 +212,14 @@ exn_status exn_journal_under_way(bool *found, exn_archive *out, exn_journal *j, 
         best = bytes;
         newest = head;
     }
-    *found = best != NULL;
-    if (!best) return status;
+    *found = status == EXN_OK && best;
+    if (!*found) {
+        exn_free(j->ctx, best);
+        return status;
+    }
     *out = exn_archive_read(j->ctx, best, (size_t)newest.bytes);
     out->to = best;
-    return status;
+    return EXN_OK;
 }
 
 exn_status exn_journal_keep(exn_journal *j, size_t part, const exn_archive *state) {

@@ -142,6 +142,30 @@ START_TEST(the_newest_whole_state_counts) {
 }
 END_TEST
 
+static exn_status read_state(exn_context *reader, void *user) {
+    exn_journal *journal;
+    exn_archive a = {0};
+    bool found = false;
+    (void)user;
+    EXN_TRY(exn_journal_open(&journal, reader, path, KEY));
+    const exn_status status = exn_journal_under_way(&found, &a, journal, 3);
+    ck_assert(found == (status == EXN_OK));
+    if (found) exn_archive_free(&a);
+    exn_journal_close(journal);
+    return status;
+}
+
+/* Of two states, what was read of the one goes where the other cannot be read. */
+START_TEST(memory_may_fail) {
+    set_up();
+    exn_journal *journal = opened(KEY);
+    for (size_t i = 1; i <= 2; i++) write_state(journal, 3, i, false);
+    exn_journal_close(journal);
+    unit_sweep_failures(read_state, NULL);
+    tear_down();
+}
+END_TEST
+
 START_TEST(other_files_stay) {
     set_up();
     FILE *file = fopen(path, "w");
@@ -182,5 +206,5 @@ END_TEST
 
 int main(void) {
     return unit_run("journal", (const TTest *const[]){parts_stay, the_newest_whole_state_counts, other_files_stay,
-                                                      archives_are_checked, NULL});
+                                                      memory_may_fail, archives_are_checked, NULL});
 }
