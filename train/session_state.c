@@ -28,11 +28,14 @@ static exn_status make_key(char key[EXN_HASH_TEXT_BYTES], exn_session *s) {
     const exn_trainer *t = s->trainer;
     exn_archive a = exn_archive_write(s->ctx);
     char records[EXN_HASH_TEXT_BYTES];
+    bool half = t->cache_half;
     EXN_TRY(exn_trainer_key(records, t));
     add_text(&a, exn_version());
     add_text(&a, records);
-    uint64_t seed = t->seed;
+    uint64_t seed = t->seed, without = t->without;
     exn_archive_u64(&a, &seed);
+    exn_archive_u64(&a, &without);
+    exn_archive_flag(&a, &half);
     exn_archive_count(&a, &s->classes, SIZE_MAX);
     exn_archive_flag(&a, &s->normal.used);
     exn_archive_flag(&a, &s->prior.used);

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Runs that are left and begun again: what was kept of one is nothing to a run of another kind. */
+#include "tests/unit/small.h"
+#include "train/journal.h"
+#include "train/trainer.h"
+
+#include <stdlib.h>
+
+static exn_context *ctx;
+static exn_model *model;
+static char *folder, *path;
+
+static void set_up(void) {
+    ctx = unit_context();
+    unit_assert_ok(ctx, small_model(&model, ctx));
+    folder = unit_temp_create();
+    path = unit_path(folder, "progress");
+}
+
+static void tear_down(void) {
+    exn_model_destroy(model);
+    exn_context_destroy(ctx);
+    free(path);
+    unit_temp_remove(folder);
+}
+
+/* What a run of some kind is made of: forty samples, and where it keeps its progress. */
+typedef struct lesson {
+    exn_profile *profile;
+    exn_trainer *trainer;
+} lesson;
+
+static lesson begin(bool keeps, bool half, unsigned without) {
+    const exn_trainer_options options = {
+        .struct_size = sizeof options, .costs = "macs", .progress_path = keeps ? path : NULL, .cache_half = half};
+    lesson l;
+    unit_assert_ok(ctx, small_profile(&l.profile, model, EXN_HEAD_POOLED));
+    unit_assert_ok(ctx, exn_trainer_create(&l.trainer, l.profile, &options));
+    l.trainer->without = without;
+    unit_assert_ok(ctx, small_add(l.trainer, 40, 100));
+    return l;
+}
+
+static void end(lesson *l) {
+    exn_trainer_destroy(l->trainer);
+    exn_profile_destroy(l->profile);
+}
+
+/* By then the last exit is finished, and another one is under way. */
+static bool stop_at_twelve(void *user, const exn_progress *progress) {
+    size_t *calls = user;
+    (void)progress;
+    return ++*calls < 12;
+}
+
+static void check_same_profiles(const exn_profile *a, const exn_profile *b) {
+    char *file[2] = {unit_path(folder, "a"), unit_path(folder, "b")};
+    uint8_t *bytes[2];
+    size_t size[2];
+    for (size_t i = 0; i < 2; i++) {
+        unit_assert_ok(ctx, exn_profile_save(i ? b : a, file[i]));
+        bytes[i] = small_read(&size[i], file[i]);
+    }
+    ck_assert_uint_eq(size[0], size[1]);
+    ck_assert_mem_eq(bytes[0], bytes[1], size[0]);
+    for (size_t i = 0; i < 2; i++) {
+        free(bytes[i]);
+        free(file[i]);
+    }
+}
+
+/* After a pause of the whole method, features in full. */
+static void check_begins_anew(bool half, unsigned without) {
+    size_t calls = 0;
+    set_up();
+    lesson kept = begin(true, false, 0);
+    ck_assert_int_eq(exn_trainer_run(kept.trainer, stop_at_twelve, &calls), EXN_PAUSED);
+    end(&kept);
+    lesson other = begin(true, half, without), fresh = begin(false, half, without);
+    unit_assert_ok(ctx, exn_trainer_run(other.trainer, NULL, NULL));
+    unit_assert_ok(ctx, exn_trainer_run(fresh.trainer, NULL, NULL));
+    check_same_profiles(other.profile, fresh.profile);
+    end(&other);
+    end(&fresh);
+    tear_down();
+}
+
+START_TEST(other_parts_begin_anew) {
+    check_begins_anew(false, EXN_WITHOUT_GATE);
+}
+END_TEST
+
+START_TEST(another_precision_begins_anew) {
+    check_begins_anew(true, 0);
+}
+END_TEST
+
+int main(void) {
+    return unit_run("resume", (const TTest *const[]){other_parts_begin_anew, another_precision_begins_anew, NULL});
+}
