@@ -124,7 +124,20 @@ static void prune(exn_profile *profile) {
         memmove(exit, exit + 1, (profile->exit_count - e - 1) * sizeof *exit);
         profile->exit_count--;
     }
-    memset(profile->point, 0, sizeof profile->point); /* was decided for other exits */
+}
+
+/* What a person's photos decided was decided for other heads. */
+static void forget_person(exn_profile *profile) {
+    for (size_t e = 0; e < profile->exit_count; e++) {
+        profile->exits[e].gate = (exn_gate){0};
+        profile->exits[e].cost_ms = 0;
+    }
+    memset(profile->point, 0, sizeof profile->point);
+    profile->normal = (exn_normalisation){0};
+    profile->prior = (exn_prior){0};
+    profile->history = (exn_history){0};
+    profile->labelled = profile->unlabelled = 0;
+    profile->accuracy = NAN;
 }
 
 exn_status exn_pretrain_finish(exn_pretrainer *p) {
@@ -145,6 +158,7 @@ exn_status exn_pretrain_finish(exn_pretrainer *p) {
     exn_free(ctx, scratch);
     if (status != EXN_OK) return status;
     if (p->prune) prune(p->profile);
+    forget_person(p->profile);
     p->spent = true;
     exn_pretrain_end_training(p);
     return EXN_OK;

@@ -131,6 +131,27 @@ START_TEST(untouched_stays_untouched) {
 }
 END_TEST
 
+/* What a person's photos decided was decided for other heads. */
+START_TEST(new_heads_drop_what_was_decided) {
+    const exn_pretrainer_options options = {.struct_size = sizeof options, .epochs = 1, .views = 1};
+    const exn_trainer_options personal = {.struct_size = sizeof personal, .costs = "macs"};
+    lesson l = begin(NULL, 1, EXN_HEAD_POOLED, &options);
+    exn_trainer *trainer;
+    exn_exit_rule rules[EXN_EXITS_MAX];
+    unit_assert_ok(l.ctx, exn_trainer_create(&trainer, l.profile, &personal));
+    unit_assert_ok(l.ctx, small_add(trainer, 30, 100));
+    unit_assert_ok(l.ctx, exn_trainer_run(trainer, NULL, NULL));
+    exn_trainer_destroy(trainer);
+    l.profile->normal = (exn_normalisation){.used = true, .gain = {2, 2, 2}, .photos = 30, .shift = 2};
+    unit_assert_ok(l.ctx, exn_profile_rules(rules, l.profile, EXN_TARGET_UNTOUCHED));
+    unit_assert_ok(l.ctx, add(l.pretrainer, 0, no_group));
+    unit_assert_ok(l.ctx, exn_pretrainer_run(l.pretrainer, NULL, NULL));
+    unit_assert_fails(l.ctx, exn_profile_rules(rules, l.profile, EXN_TARGET_UNTOUCHED), EXN_E_INVALID, "personalise");
+    ck_assert(!l.profile->normal.used && l.profile->labelled == 0 && isnan(l.profile->accuracy));
+    end(&l);
+}
+END_TEST
+
 static bool every_third(void *user, const exn_progress *progress) {
     size_t *calls = user;
     ck_assert(progress->phase == EXN_PHASE_TRAIN && progress->done <= progress->total);
@@ -298,8 +319,9 @@ START_TEST(memory_may_fail) {
 END_TEST
 
 int main(void) {
-    return unit_run("pretrain", (const TTest *const[]){
-                                    teaches, untouched_stays_untouched, order_threads_sets_and_pauses_change_nothing,
-                                    chooses_and_prunes, figures_come_from_photos_not_seen,
-                                    views_are_other_looks_at_a_photo, budgets_and_misuse, memory_may_fail, NULL});
+    return unit_run("pretrain",
+                    (const TTest *const[]){teaches, untouched_stays_untouched, new_heads_drop_what_was_decided,
+                                           order_threads_sets_and_pauses_change_nothing, chooses_and_prunes,
+                                           figures_come_from_photos_not_seen, views_are_other_looks_at_a_photo,
+                                           budgets_and_misuse, memory_may_fail, NULL});
 }
