@@ -41,7 +41,7 @@ void exn_exec_run_exits(exn_exec *exec, const exn_exit_rule rules[], float *cons
 /* Runs `repeats` times and writes each step's least time in seconds to seconds[step]: for `bench --layers`. */
 void exn_exec_profile(exn_exec *exec, size_t repeats, double seconds[]);
 
-/* What an exit goes by: score = logits / temperature + carry * score, in place, where `score` is what the last enabled exit made of
+/* What an exit goes by: score = logits / temperature + carry * score, in place, where `score` is what the enabled exit before it made of
  * the sample. With carry 0, `score` is not read. */
 void exn_exit_score(float *score, const float *logits, size_t classes, const exn_exit_rule *rule);
 /* Whether an enabled exit takes a sample that it is that sure of; the last one takes all that is left without being asked. */

@@ -108,19 +108,19 @@ static double worth_of(const search *s, const size_t *answers, size_t *right) {
     return worth(s, &t);
 }
 
-/* Right answers, or those of the last exit where labels are too few to count. */
+/* Answers that the last exit gives alone, too: where labels are too few to count, these stand for right ones. */
 static size_t agreeing(const search *s, const size_t *answers) {
     size_t same = 0;
     for (size_t i = 0; i < s->e->samples; i++) same += answers[i] == s->last_says[i];
     return same;
 }
 
-/* The samples that speak, in labels. */
+/* What the person's samples are worth in labels, as evidence for or against the person's exits. */
 static double vouching(const search *s) {
     return s->best.labelled ? (double)s->labels : WITHOUT_LABELS * (double)s->e->samples;
 }
 
-/* The same for other people's caution, where no label is asked to judge. */
+/* The same for how sure temperatures may be: samples without a label help there however many have one. */
 static double speaking(const search *s) {
     return (double)s->labels + WITHOUT_LABELS * (double)(s->e->samples - s->labels);
 }

@@ -23,12 +23,12 @@ typedef struct exn_evidence {
 } exn_evidence;
 
 /* Exits may carry: an exit then goes by its own logits and, less and less, by those of the enabled exits before it
- * (exn_exit_score): half as much as by its own, unless EXN_POLICY_SURE labels or more say, out of fold and at each one's best
- * temperature, that the last exit is better alone.
+ * (exn_exit_score): 0.7 of its own and half of the score before it, unless EXN_POLICY_SURE labels or more say, out of fold and at each
+ * one's best temperature, that the last exit is better alone.
  *
  * Decides one target. All usable exits are enabled, with one threshold; an end, where the deepest exit takes whatever comes, is
  * tried as well. The cheapest candidate wins whose expected loss beside never leaving is allowed; then exits go that cost more
- * than they save.
+ * than they save, unless those behind them are believed to do worse without hearing them.
  *
  *   expected loss   what other people lost at this threshold (exn_caution_loss), and what this person is believed to lose,
  *                   mixed by the number of labels. Belief: seven tenths the probability that the whole cascade gives to an

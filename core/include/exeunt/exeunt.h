@@ -214,7 +214,7 @@ EXN_API size_t exn_profile_deepest_exit(const exn_profile *profile);            
 /* What personalising a profile shall achieve. All are decided at once, so that a runner may choose another one later. */
 typedef enum exn_target {
     EXN_TARGET_PROFILE = 0, /* a runner: what the profile was made for; a trainer: the profile's, at first KEEP */
-    EXN_TARGET_KEEP = 1, /* leaving early may cost under a point, and a fifth of what was gained, four points at most */
+    EXN_TARGET_KEEP = 1,    /* leaving early may cost under a point, and 15 % of what was gained, four points at most */
     EXN_TARGET_UNTOUCHED = 2 /* as fast as it can be while it is about as right as the untouched network */
 } exn_target;
 EXN_API exn_target exn_profile_get_target(const exn_profile *profile);
@@ -301,7 +301,8 @@ EXN_API exn_status exn_pretrainer_add_tensor(exn_pretrainer *pretrainer, const f
 /* Bytes that the feature cache will hold for so many images. */
 EXN_API size_t exn_pretrainer_cache_bytes(const exn_pretrainer *pretrainer, size_t images);
 /* Trains every exit on all samples, then again fold by fold for figures and temperatures that no exit knew the samples of.
- * Changes the profile only when it returns EXN_OK; exits stay disabled. EXN_PAUSED: call again to go on. It runs once. */
+ * Changes the profile only when it returns EXN_OK; exits stay disabled, and what a person's photos decided before is
+ * dropped. EXN_PAUSED: call again to go on. It runs once. */
 EXN_API exn_status exn_pretrainer_run(exn_pretrainer *pretrainer, exn_progress_fn *progress, void *user);
 EXN_API void exn_pretrainer_destroy(exn_pretrainer *pretrainer);
 
