@@ -81,7 +81,7 @@ static spot leave_by(const exn_story *s, float threshold, float *score) {
             size_t answer;
             exn_exit_score(score, r->logits + (e * r->samples + i) * r->classes, r->classes, &rules[e]);
             const float confidence = exn_confidence(&answer, &profile->model->kernels, score, r->classes, 1.0f);
-            if (confidence < rules[e].threshold && e + 1 < r->exits) continue;
+            if (e + 1 < r->exits && !exn_exit_takes(&rules[e], confidence)) continue;
             right += (int64_t)answer == s->label[i];
             cost += exn_costs_until(costs_of(s), attached, e);
             break;

@@ -14,6 +14,10 @@
 #define MOST_EFFECTIVE 0.2
 #define MOST_UNSTABLE 0.3
 #define TRUST 0.5f
+/* Further than this, in nats, no estimated frequency is believed to lie from the general one. */
+#define FARTHEST 3.0f
+/* Pseudo samples that speak for the general frequencies. */
+#define STRENGTH 5.0
 #define LEAST_SHARE 1e-6
 
 static float at_most(float value, float most) {
@@ -97,12 +101,12 @@ static void expect(double *count, const shifted *s, size_t i, const double *freq
 
 /* pick: which sample comes i-th; NULL: the i-th. count: scratch. */
 static void estimate(double *frequency, double *count, const shifted *s, const size_t *pick) {
-    const double strength = EXN_PRIOR_STRENGTH, classes = (double)s->classes;
+    const double classes = (double)s->classes;
     for (size_t c = 0; c < s->classes; c++) frequency[c] = 1 / classes;
     for (size_t round = 0; round < ROUNDS; round++) {
-        for (size_t c = 0; c < s->classes; c++) count[c] = strength / classes;
+        for (size_t c = 0; c < s->classes; c++) count[c] = STRENGTH / classes;
         for (size_t i = 0; i < s->samples; i++) expect(count, s, pick ? pick[i] : i, frequency);
-        for (size_t c = 0; c < s->classes; c++) frequency[c] = count[c] / ((double)s->samples + strength);
+        for (size_t c = 0; c < s->classes; c++) frequency[c] = count[c] / ((double)s->samples + STRENGTH);
     }
 }
 
@@ -139,7 +143,7 @@ exn_status exn_prior_from_predictions(float *shift, exn_prior *out, exn_context 
         measure(out, (double *const[3]){block, block + classes, block + 2 * classes}, pick, &s, seed);
         for (size_t c = 0; c < classes; c++) shift[c] = (float)(block[c] * (double)classes);
         vector->activate(EXN_ACT_LOG, classes, shift, shift, 0, 0);
-        for (size_t c = 0; c < classes; c++) shift[c] = TRUST * at_most(shift[c], (float)EXN_PRIOR_MOST);
+        for (size_t c = 0; c < classes; c++) shift[c] = TRUST * at_most(shift[c], FARTHEST);
     }
     exn_free(ctx, block);
     exn_free(ctx, pick);

@@ -6,10 +6,6 @@
 #include "core/context.h"
 #include "kernels/kernel_set.h"
 
-/* A class never moves further than this many nats; pseudo samples that speak for the general frequencies where no label does. */
-#define EXN_PRIOR_MOST 3.0
-#define EXN_PRIOR_STRENGTH 5.0
-
 /* What labels say of the classes they do not show. Samples with a set `counts` count; near twins (equal group) as one. */
 typedef struct exn_labels {
     const int64_t *label; /* EXN_UNLABELLED ones never count */
