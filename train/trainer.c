@@ -172,6 +172,7 @@ static exn_status add_input(exn_trainer *trainer, int64_t label, uint8_t *bytes)
     if (bytes) exn_pixels_add(&sample.pixels, trainer->input, model->height * model->width, model->channels);
     exn_session_destroy(trainer->session);
     trainer->session = NULL;
+    trainer->used_s = 0;
     if (!make_room(trainer, &sample)) {
         exn_free(trainer->ctx, bytes);
         return EXN_OK;

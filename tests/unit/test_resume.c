@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Runs that are left and begun again: what was kept of one is nothing to a run of another kind. */
 #include "tests/unit/small.h"
-#include "train/journal.h"
 #include "train/trainer.h"
 
 #include <stdlib.h>
@@ -95,6 +94,21 @@ START_TEST(another_precision_begins_anew) {
 }
 END_TEST
 
+/* A newcomer makes the run under way void, and with it the time that it took. */
+START_TEST(time_counts_for_its_own_run) {
+    size_t calls = 9;
+    set_up();
+    lesson l = begin(false, false, 0);
+    ck_assert_int_eq(exn_trainer_run(l.trainer, stop_at_twelve, &calls), EXN_PAUSED);
+    ck_assert_double_gt(l.trainer->used_s, 0);
+    unit_assert_ok(ctx, small_add(l.trainer, 1, 100));
+    ck_assert_double_eq(l.trainer->used_s, 0);
+    end(&l);
+    tear_down();
+}
+END_TEST
+
 int main(void) {
-    return unit_run("resume", (const TTest *const[]){other_parts_begin_anew, another_precision_begins_anew, NULL});
+    return unit_run("resume", (const TTest *const[]){other_parts_begin_anew, another_precision_begins_anew,
+                                                     time_counts_for_its_own_run, NULL});
 }
