@@ -155,6 +155,33 @@ START_TEST(pauses_change_nothing) {
 }
 END_TEST
 
+/* A network whose last layer alone is personal. */
+START_TEST(no_early_exit) {
+    exn_context *ctx = unit_context();
+    exn_model *model;
+    exn_profile *profile;
+    exn_trainer *trainer;
+    const char *nowhere = NULL;
+    const exn_profile_options attach = {.struct_size = sizeof attach, .taps = &nowhere, .tap_count = 0, .seed = 7};
+    unit_assert_ok(ctx, small_model(&model, ctx));
+    unit_assert_ok(ctx, exn_profile_create(&profile, model, &attach));
+    ck_assert_uint_eq(exn_profile_exit_count(profile), 1);
+    for (size_t labelled = 0; labelled <= 100; labelled += 50) {
+        const exn_trainer_options o = options();
+        unit_assert_ok(ctx, exn_trainer_create(&trainer, profile, &o));
+        unit_assert_ok(ctx, small_add(trainer, 30, labelled));
+        unit_assert_ok(ctx, exn_trainer_run(trainer, NULL, NULL));
+        exn_trainer_destroy(trainer);
+        ck_assert(profile->exits[0].rule.enabled && profile->point[0].taken[0] == 30);
+        ck_assert_double_eq(profile->point[0].cost, profile->point[0].whole);
+        ck_assert_uint_gt(small_right(ctx, profile, SIZE_MAX), 0);
+    }
+    exn_profile_destroy(profile);
+    exn_model_destroy(model);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
 START_TEST(cache_file_replaces_extraction) {
     char *folder = unit_temp_create(), *path = unit_path(folder, "features");
     exn_trainer_options o = options();
@@ -448,11 +475,11 @@ START_TEST(memory_may_fail) {
 END_TEST
 
 int main(void) {
-    return unit_run("trainer", (const TTest *const[]){learns, order_and_duplicates_change_nothing,
-                                                      kernel_sets_and_threads_change_nothing, pauses_change_nothing,
-                                                      cache_file_replaces_extraction, frozen_trunks_are_cached,
-                                                      general_figures_are_believed, few_labels_do_not_calibrate_alone,
-                                                      extraction_tells_costs, limits_keep_classes_balanced, odd_people,
-                                                      labels_of_two_classes_are_not_looked_at, budgets, estimate_holds,
-                                                      memory_may_fail, NULL});
+    return unit_run("trainer",
+                    (const TTest *const[]){
+                        learns, order_and_duplicates_change_nothing, kernel_sets_and_threads_change_nothing,
+                        pauses_change_nothing, no_early_exit, cache_file_replaces_extraction, frozen_trunks_are_cached,
+                        general_figures_are_believed, few_labels_do_not_calibrate_alone, extraction_tells_costs,
+                        limits_keep_classes_balanced, odd_people, labels_of_two_classes_are_not_looked_at, budgets,
+                        estimate_holds, memory_may_fail, NULL});
 }
