@@ -24,7 +24,7 @@ typedef struct exn_general_photo {
     size_t record;                   /* in trainer->cache: logits of the network, then every exit's prefix */
     size_t extra[EXN_VIEWS_MAX - 1]; /* likewise, of its augmented views */
     size_t extras;
-    size_t group;      /* as given; once settled: least index of the photos of the same person, or of near twins */
+    size_t group;      /* as given */
     size_t fold;       /* once settled */
     exn_pixels pixels; /* of its first view: by them a person's camera is known to be another */
 } exn_general_photo;

@@ -66,10 +66,7 @@ static exn_status divide(exn_pretrainer *p) {
     if (status == EXN_OK && p->photo[0].group != EXN_UNGROUPED) link_groups(group, p);
     for (size_t i = 0; status == EXN_OK && i < n; i++) samples[i].label = p->photo[i].label;
     if (status == EXN_OK) status = exn_folds_assign(fold, p->ctx, samples, group, n, p->folds, p->classes);
-    for (size_t i = 0; status == EXN_OK && i < n; i++) {
-        p->photo[i].fold = fold[i];
-        p->photo[i].group = group[i];
-    }
+    for (size_t i = 0; status == EXN_OK && i < n; i++) p->photo[i].fold = fold[i];
     exn_free(p->ctx, group);
     exn_free(p->ctx, fold);
     exn_free(p->ctx, samples);
