@@ -13,11 +13,11 @@
 static size_t count_epochs(const exn_job *job) {
     const exn_profile *profile = job->person.profile;
     const size_t samples = job->labelled + job->unlabelled_used;
+    const exn_fit_options fit = exn_fit_defaults();
+    const size_t batch = fit.batch < samples ? fit.batch : samples;
     size_t most = 0;
     for (size_t i = 0; i < profile->exit_count && samples > 0; i++) {
         const exn_exit *exit = &profile->exits[i];
-        const exn_fit_options fit = exn_fit_defaults(&exit->head, samples);
-        const size_t batch = fit.batch < samples ? fit.batch : samples;
         const bool whole = exn_head_stages(exit->head.kind) && exit->general.kind == EXN_HEAD_AUTO;
         const size_t epochs = whole ? (fit.steps * batch + samples - 1) / samples : EXN_ADAPT_STEPS;
         if (epochs > most) most = epochs;

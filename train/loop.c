@@ -8,30 +8,8 @@
 #include <math.h>
 #include <string.h>
 
-#define VECTOR_BATCH 1024u
-#define CONV_BATCH 32u
-#define RATE_FEATURES 1500.0
-
-exn_fit_options exn_fit_defaults(const exn_head *head, size_t count) {
-    const double features = (double)exn_head_features(head);
-    /* Adam moves every weight equally far, so the fewer there are, the farther each has to go. */
-    exn_fit_options options = {.temperature = 1.0f,
-                               .rate = 1e-3 * sqrt(RATE_FEATURES / features),
-                               .decay = 1.0,
-                               .steps = 200,
-                               .batch = VECTOR_BATCH};
-    if (head->kind == EXN_HEAD_CLASSIFIER) {
-        options.decay = 0;
-        options.steps = 80;
-    }
-    if (exn_head_stages(head->kind)) {
-        options.rate = 3e-3;
-        options.batch = CONV_BATCH;
-    }
-    /* Beyond one batch, every sample is still seen as often as in the full-batch case. */
-    if (count > options.batch && !exn_head_stages(head->kind))
-        options.steps *= (count + options.batch - 1) / options.batch;
-    return options;
+exn_fit_options exn_fit_defaults(void) {
+    return (exn_fit_options){.temperature = 1.0f, .rate = 3e-3, .decay = 1.0, .steps = 200, .batch = 32};
 }
 
 /* ---- memory ---- */

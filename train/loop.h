@@ -40,9 +40,8 @@ typedef struct exn_fit_samples {
     const float *soft; /* likewise, for the second loss; NULL where soft_share is 0 */
 } exn_fit_samples;
 
-/* Rate, decay, steps and batch that suit a fresh head of this kind and size, or the network's classifier, with `count` samples
- * (AdamW): see README for the measurements. */
-exn_fit_options exn_fit_defaults(const exn_head *head, size_t count);
+/* Rate, decay, steps and batch that suit a fresh head with convolutions and one person's samples (AdamW). */
+exn_fit_options exn_fit_defaults(void);
 /* Trains `head` in place. count >= 1; the head's tensors are the start. Takes all memory it will need. */
 exn_status exn_fit_create(exn_fit **out, exn_context *ctx, const exn_kernel_set *kernels, exn_pool *pool,
                           exn_head *head, const exn_fit_samples *samples, const exn_fit_options *options);

@@ -122,7 +122,7 @@ static bool needed(const exn_session *s, size_t exit) {
 size_t exn_session_steps_of(const exn_session *s, size_t exit) {
     if (!needed(s, exit)) return 0;
     return exn_adapt_possible(s, exit) ? exn_adapt_steps(s->count, s->classes, s->folds, s->labelled >= EXN_GATE_LABELS)
-                                       : exn_whole_steps(&s->trainer->profile->exits[exit].head, s->count, s->folds);
+                                       : exn_whole_steps(s->folds);
 }
 
 /* To the next exit that there is something to train for. */

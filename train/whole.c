@@ -45,8 +45,8 @@ void exn_whole_destroy(exn_whole *w) {
     exn_free(ctx, w);
 }
 
-size_t exn_whole_steps(const exn_head *head, size_t count, size_t folds) {
-    return (folds + 1) * exn_fit_defaults(head, count).steps;
+size_t exn_whole_steps(size_t folds) {
+    return (folds + 1) * exn_fit_defaults().steps;
 }
 
 /* One-hot and teacher for a labelled sample, the teacher alone for the others. */
@@ -72,7 +72,7 @@ static exn_status begin(exn_whole *w) {
     EXN_TRY(exn_session_start_head(&w->head, s, w->exit));
     const size_t count = gather(w);
     if (!count) return EXN_OK;
-    exn_fit_options options = exn_fit_defaults(&w->head, s->count);
+    exn_fit_options options = exn_fit_defaults();
     options.seed = t->seed;
     options.stream = w->exit * (EXN_FOLDS_MAX + 1) + w->fold;
     const exn_fit_samples samples = {
@@ -143,7 +143,7 @@ void exn_whole_finish(exn_whole *w) {
 
 exn_status exn_whole_estimate(size_t *bytes, uint64_t *macs, const exn_trainer *trainer, const exn_head *head,
                               size_t count) {
-    const exn_fit_options options = exn_fit_defaults(head, count);
+    const exn_fit_options options = exn_fit_defaults();
     const size_t batch = count < options.batch ? count : options.batch;
     size_t fit;
     EXN_TRY(exn_fit_bytes(&fit, trainer->ctx, trainer->kernels, head, count, &options));

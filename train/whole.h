@@ -7,7 +7,7 @@
 
 exn_status exn_whole_create(exn_whole **out, exn_session *session, size_t exit);
 void exn_whole_destroy(exn_whole *whole);
-size_t exn_whole_steps(const exn_head *head, size_t count, size_t folds);
+size_t exn_whole_steps(size_t folds);
 /* One training step. EXN_E_INVALID: diverged. */
 exn_status exn_whole_step(exn_whole *whole);
 bool exn_whole_done(const exn_whole *whole);

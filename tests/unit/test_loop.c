@@ -31,7 +31,7 @@ START_TEST(threads_do_not_change_a_deep_head) {
         head[t] = (exn_head){.kind = EXN_HEAD_CONV2, .c = 10, .h = 9, .w = 9, .classes = 3};
         unit_assert_ok(ctx, exn_head_allocate(&head[t], ctx));
         exn_head_reset(&head[t], 3, 0);
-        exn_fit_options o = exn_fit_defaults(&head[t], 6);
+        exn_fit_options o = exn_fit_defaults();
         o.batch = 4;
         o.schedule = EXN_SCHEDULE_ONE_CYCLE;
         o.soft_share = 0.7;
@@ -86,7 +86,7 @@ START_TEST(optimisers_descend) {
             exn_head head = {.kind = EXN_HEAD_LINEAR, .c = 12, .h = 4, .w = 4, .classes = 3};
             unit_assert_ok(ctx, exn_head_allocate(&head, ctx));
             exn_head_reset(&head, 3, 0);
-            exn_fit_options o = exn_fit_defaults(&head, 20);
+            exn_fit_options o = exn_fit_defaults();
             o.optimiser = kind;
             o.batch = batch;
             o.rate = kind == EXN_OPTIMISER_SGD ? 0.05 : 0.02;
