@@ -167,6 +167,14 @@ static size_t classes_shown(const exn_job *job) {
     return shown;
 }
 
+/* Of a sample that no fold has judged there is nothing to write. */
+static exn_status check_dump(const exn_job *job) {
+    const size_t all = job->labelled + job->unlabelled_used;
+    if (job->dump == NULL || all <= EXN_SAMPLES_MOST) return EXN_OK;
+    return exn_fail(job->tool->ctx, EXN_E_INVALID, "--dump needs every sample: %zu are more than the %u learned from",
+                    all, EXN_SAMPLES_MOST);
+}
+
 /* A run knows the samples that it is given: what it makes may be less than what was there. */
 static exn_status compare_with_before(const exn_job *job) {
     exn_context *ctx = job->tool->ctx;
@@ -312,6 +320,7 @@ static exn_status personalise(exn_job *job) {
     EXN_TRY(open_data(job));
     EXN_TRY(check_target(job));
     EXN_TRY(split(job, holdout));
+    EXN_TRY(check_dump(job));
     EXN_TRY(plan(job, &options));
     EXN_TRY(compare_with_before(job));
     job->trainer->keep_held_out = job->dump != NULL;

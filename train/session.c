@@ -11,9 +11,6 @@
 #include <math.h>
 #include <string.h>
 
-/* More samples than this teach a layer little; which of them are left out follows from their content. */
-#define SAMPLES_MOST 2048u
-
 /* ---- creation ---- */
 
 static exn_status allocate(exn_session *s) {
@@ -204,7 +201,7 @@ static exn_status stop_looking(exn_session *s) {
 
 /* Labels are worth more than their absence. */
 static void drop_surplus(exn_session *s) {
-    size_t room = SAMPLES_MOST, labelled = 0, kept = 0;
+    size_t room = EXN_SAMPLES_MOST, labelled = 0, kept = 0;
     for (size_t i = 0; i < s->count; i++) labelled += s->samples[i].label != EXN_UNLABELLED;
     size_t unlabelled = labelled < room ? room - labelled : 0;
     for (size_t i = 0; i < s->count; i++) {
@@ -390,7 +387,7 @@ exn_status exn_session_stop(exn_session *s) {
 exn_status exn_session_estimate(uint64_t *macs, size_t *bytes, const exn_trainer *trainer, size_t labelled,
                                 size_t unlabelled) {
     const exn_profile *profile = trainer->profile;
-    const size_t all = labelled + unlabelled, count = all < SAMPLES_MOST ? all : SAMPLES_MOST;
+    const size_t all = labelled + unlabelled, count = all < EXN_SAMPLES_MOST ? all : EXN_SAMPLES_MOST;
     const size_t folds = exn_fold_count(count);
     const exn_head *last = &profile->exits[profile->exit_count - 1].head;
     size_t largest = 0;

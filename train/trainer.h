@@ -16,6 +16,9 @@ typedef struct exn_session exn_session;
 /* Labels of fewer classes are not looked at, where the network has as many. */
 #define EXN_CLASSES_LEAST 3u
 
+/* More samples than this teach a layer little; which of them a run leaves out follows from their content. */
+#define EXN_SAMPLES_MOST 2048u
+
 /* Parts of the method that a study may leave out, to see what each is worth. */
 enum {
     EXN_WITHOUT_NORMALISE = 1, /* the person's camera */

@@ -150,6 +150,8 @@ class Personalise(Case):
         self.assertTrue(stayed and all(point["answer"] == point["last"] for point in stayed))
         self.assertTrue(any(point["answer"] != point["last"] for point in points))
         self.fails("evaluate", me, self.test, "--dump", dump, status=2, says="go with --cache")
+        many = idx_pair(self.folder, "many", [i % 4 for i in range(2049)])
+        self.fails("personalise", me, many, "--no-measure", *more, says="2049 are more than the 2048 learned from")
 
     @staticmethod
     def answer(logits, sample, table):
