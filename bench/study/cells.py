@@ -146,20 +146,31 @@ class Cell:
                     found.append(low + (high - low) * ((cost - cheap) / (dear - cheap) if dear > cheap else 0))
         return max(found, default=None)
 
-    def of(self, people):
-        """The same cell with these people alone."""
-        return Cell(self.key, self.drawn, [run for run in self.runs if run["person"] in people])
+    @property
+    def splits(self):
+        """Everybody's: who, by which seed."""
+        return {(run["person"], run["seed"]) for run in self.runs}
+
+    def of(self, splits):
+        """The same cell with the runs of these splits alone."""
+        return Cell(self.key, self.drawn, [run for run in self.runs if (run["person"], run["seed"]) in splits])
+
+
+def alike(cells):
+    """The same cells with the splits alone that all of them have, since only they compare; none where there are no such."""
+    same = set.intersection(*(cell.splits for cell in cells))
+    return [cell.of(same) for cell in cells] if same else []
 
 
 def cohorts(cells):
-    """cells: of one kind, sizes growing. Lists of cells of the same people over all their sizes: first everybody, up to the size
-    that everybody has photos for; then, over more sizes, ever fewer."""
+    """cells: of one kind, sizes growing. Lists of cells of the same people and splits over all their sizes: first everybody, up to
+    the size that everybody has photos for; then, over more sizes, ever fewer."""
     people = [set(cell.people) for cell in cells]
     for i, mine in enumerate(people):
         if i + 1 == len(people) or not mine <= people[i + 1]:
-            same = set.intersection(*people[:i + 1])
+            same = alike(cells[:i + 1])
             if same:
-                yield [cell.of(same) for cell in cells[:i + 1]]
+                yield same
 
 
 def kinds(cells):

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import statistics, wholes
 from .bars import KEEP, LAST, POINT, SECOND, judge, show
-from .cells import Key, cohorts, kinds
+from .cells import Key, alike, cohorts, kinds
 
 TITLES = {"untouched": "untouched network", "masked-true": "untouched, masked to the true classes",
           "masked-seen": "untouched, masked to the classes seen", "prior": "untouched, prior-corrected",
@@ -104,18 +104,16 @@ def trend(cells):
 
 
 def ablation(cells):
-    """The method without one of its parts at a time: run with it left out, or, for the policy, another in its place."""
+    """The method without one of its parts at a time, on the same splits: run with it left out, or, for the policy, another in its
+    place."""
     lines = []
-    for variant in sorted({key.variant for key in cells if key.variant}):
-        for key in cells:
-            whole = cells.get(replace(key, variant=""))
-            if key.variant == variant and whole:
-                same = set(whole.people) & set(cells[key].people)
-                lines.append(([heading(replace(key, variant="")), variant.replace("no-", "without ")], cells[key].of(same), KEEP,
-                              SECOND))
-    for key in {replace(key, variant="") for key in cells if key.variant} & set(cells):
-        lines += [([heading(key), "all of it"], cells[key], KEEP, SECOND),
-                  ([heading(key), "one threshold instead of the policy (SDN)"], cells[key], "sdn-keep", "sdn-untouched")]
+    for key in [key for key in cells if not key.variant]:
+        variants = [key, *(other for other in cells if other.variant and replace(other, variant="") == key)]
+        found = dict(zip(variants, alike([cells[variant] for variant in variants]))) if len(variants) > 1 else {}
+        for variant, cell in found.items():
+            lines.append(([heading(key), variant.variant.replace("no-", "without ") or "all of it"], cell, KEEP, SECOND))
+        if found:
+            lines.append(([heading(key), "one threshold instead of the policy (SDN)"], found[key], "sdn-keep", "sdn-untouched"))
     rows = [[*names, len(cell.people), show(cell.interval(LAST, "untouched")), show(cell.interval(keep, "untouched")),
              f"{cell.speedup(keep):.2f}x", show(cell.interval(second, "untouched")), f"{cell.speedup(second):.2f}x"]
             for names, cell, keep, second in sorted(lines, key=lambda line: line[0])]

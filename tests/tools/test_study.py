@@ -168,7 +168,7 @@ class Yardsticks(unittest.TestCase):
 class Cohorts(unittest.TestCase):
     def cell(self, size, people):
         key = cells.Key("own", "twins", 100, size)
-        return cells.Cell(key, False, [{"person": person} for person in people for _ in range(2)])
+        return cells.Cell(key, False, [{"person": person, "seed": seed} for person in people for seed in (1, 2)])
 
     def test_same_people_over_all_sizes(self):
         mine = [self.cell(10, "abcd"), self.cell(25, "abc"), self.cell(50, "abc"), self.cell(100, "a")]
@@ -211,6 +211,15 @@ class Cohorts(unittest.TestCase):
     def test_one_cohort(self):
         found = list(cells.cohorts([self.cell(10, "ab"), self.cell(25, "abc")]))
         self.assertEqual([len(cohort) for cohort in found], [2])
+
+
+    def test_same_splits(self):
+        """Splits that one of the cells has not compare with nothing."""
+        few, many = self.cell(10, "ab"), self.cell(25, "ab")
+        few.runs = [run for run in few.runs if (run["person"], run["seed"]) != ("a", 2)]
+        for cohort in [*cells.cohorts([few, many]), cells.alike([many, few])]:
+            self.assertEqual([len(cell.runs) for cell in cohort], [len(few.runs)] * 2)
+        self.assertEqual(cells.alike([self.cell(10, "a"), self.cell(25, "b")]), [])
 
 
 # Ends whoever started it, once: the worker that personalises the first person.
