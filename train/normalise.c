@@ -7,6 +7,8 @@
 #define GAIN_MOST 3.0
 /* Nobody's own photos lie this far from the general ones, and a dim or tinted camera's do: see README. */
 #define CERTAIN 1.0
+/* In standard errors: a few labels that are unlucky would cost people with another camera far more than it ever gains them. */
+#define AGAINST 2.0
 
 void exn_pixels_add(exn_pixels *to, const float *hwc, size_t pixels, size_t channels) {
     double sum[3] = {0}, square[3] = {0};
@@ -73,7 +75,8 @@ void exn_normalisation_judge(exn_normalisation *n, const double *plain, const do
     const double gain = n->before - n->after;
     for (size_t i = 0; i < samples; i++) square += (plain[i] - seen[i] - gain) * (plain[i] - seen[i] - gain);
     n->error = samples > 1 ? sqrt(square / (double)(samples - 1) / (double)samples) : INFINITY;
-    n->used = gain > (n->used ? 0.0 : larger(1.0 / (double)samples, n->error));
+    const double doubt = larger(1.0 / (double)samples, n->error);
+    n->used = gain > (n->used ? -AGAINST * doubt : doubt);
 }
 
 exn_preprocess exn_normalisation_fold(const exn_preprocess *preprocess, const exn_normalisation *n) {

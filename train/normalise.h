@@ -34,9 +34,9 @@ typedef struct exn_normalisation {
 exn_normalisation exn_normalisation_between(const exn_pixels *general, const exn_pixels *person, size_t channels);
 /* Less of a shift than this is not worth a second look at every photo. */
 #define EXN_NORMALISATION_LEAST 0.5
-/* Decides, and keeps the evidence: log-losses of the same labelled samples, seen as they are and normalised. A shift of one and
- * more is a camera's: it is undone unless labels speak against it. A smaller one has to be worth more than one part in the
- * samples, and more than its standard error. */
+/* Decides, and keeps the evidence: log-losses of the same labelled samples, seen as they are and normalised. Doubt is one part in
+ * the samples, and no less than the standard error. A smaller shift than one has to gain more than that; one and more is a
+ * camera's, and is undone unless twice as much speaks against it. */
 void exn_normalisation_judge(exn_normalisation *n, const double *plain, const double *seen, size_t samples);
 /* The same on the way from grey levels to the network's input, with no more operations than before. */
 exn_preprocess exn_normalisation_fold(const exn_preprocess *preprocess, const exn_normalisation *n);

@@ -81,6 +81,19 @@ START_TEST(labels_may_speak_against_it) {
 }
 END_TEST
 
+/* A camera that is plainly another one is not believed to be none because five labels came out a little worse. */
+START_TEST(bad_luck_does_not_speak) {
+    const double plain[5] = {1, 1, 1, 1, 1}, seen[5] = {0.4, 0.5, 1.9, 1.8, 0.6}, worse[5] = {2.4, 2.5, 2.6, 2.5, 2.7};
+    exn_normalisation n = {.shift = 1.5};
+    exn_normalisation_judge(&n, plain, seen, 5);
+    ck_assert(n.used && n.after > n.before);
+    exn_normalisation_judge(&n, plain, worse, 5);
+    ck_assert(!n.used);
+    exn_normalisation_judge(&n, plain, worse, 1);
+    ck_assert(n.used);
+}
+END_TEST
+
 static exn_profile *person(exn_context *ctx, const exn_model *model, float light, size_t labelled) {
     const exn_trainer_options o = {.struct_size = sizeof o, .costs = "macs"};
     exn_profile *profile;
@@ -155,5 +168,6 @@ END_TEST
 int main(void) {
     return unit_run("normalise",
                     (const TTest *const[]){statistics, folding_is_the_same_arithmetic, labels_may_speak_against_it,
-                                           a_dim_camera_is_undone, the_general_camera_is_left_alone, NULL});
+                                           bad_luck_does_not_speak, a_dim_camera_is_undone,
+                                           the_general_camera_is_left_alone, NULL});
 }
