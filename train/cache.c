@@ -130,6 +130,10 @@ void exn_cache_hold(exn_cache *cache, size_t index) {
     cache->state[index] = HELD;
 }
 
+void exn_cache_let_go(exn_cache *cache, size_t index) {
+    cache->state[index] = LIVE;
+}
+
 void exn_cache_drop(exn_cache *cache, size_t index) {
     if (cache->records) {
         exn_free(cache->ctx, cache->records[index]);

@@ -39,8 +39,9 @@ exn_status exn_cache_append(size_t *index, exn_cache *cache, const exn_content *
 /* Copies floats first .. first+count-1 of a record. Fails only where a file can no longer be read. */
 exn_status exn_cache_read(float *out, const exn_cache *cache, size_t index, size_t first, size_t count);
 size_t exn_cache_count(const exn_cache *cache);
-/* A record that is held stays. One that is dropped is gone: its place may be taken by another. */
+/* A record that is held stays, until it is let go. One that is dropped is gone: its place may be taken by another. */
 void exn_cache_hold(exn_cache *cache, size_t index);
+void exn_cache_let_go(exn_cache *cache, size_t index);
 void exn_cache_drop(exn_cache *cache, size_t index);
 /* Bytes that one record takes where the cache keeps it. */
 size_t exn_cache_record_bytes(size_t record_floats, bool half);

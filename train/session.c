@@ -275,9 +275,17 @@ exn_status exn_session_create(exn_session **out, exn_trainer *trainer) {
     return status;
 }
 
+/* The next run may see its photos otherwise: these records may give way. One may be a sample's own, too, which stays. */
+static void let_go_of_seen(const exn_session *s) {
+    const exn_trainer *t = s->trainer;
+    for (size_t i = 0; i < s->next; i++) exn_cache_let_go(t->cache, s->seen[i]);
+    for (size_t i = 0; i < t->sample_count; i++) exn_cache_hold(t->cache, t->samples[i].record);
+}
+
 void exn_session_destroy(exn_session *s) {
     if (!s) return;
     exn_context *ctx = s->ctx;
+    let_go_of_seen(s);
     exn_journal_close(s->journal);
     exn_adapt_destroy(s->adapt);
     exn_whole_destroy(s->whole);

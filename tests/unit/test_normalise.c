@@ -2,7 +2,7 @@
  * Cameras: what is measured of pixels, what undoes a shift, when that is used, and a whole run by a person whose camera is dim. */
 #include "core/rng.h"
 #include "tests/unit/small.h"
-#include "train/normalise.h"
+#include "train/trainer.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -94,20 +94,24 @@ START_TEST(bad_luck_does_not_speak) {
 }
 END_TEST
 
+static void add_photos(exn_trainer *trainer, size_t from, size_t to, float light, size_t labelled) {
+    uint8_t pixels[SIDE * SIDE * 3];
+    for (size_t i = from; i < to; i++) {
+        photo(pixels, i % SMALL_CLASSES, i, light);
+        const exn_image image = image_of(pixels);
+        unit_assert_ok(trainer->ctx,
+                       exn_trainer_add(trainer, &image, i < labelled ? (int64_t)(i % SMALL_CLASSES) : EXN_UNLABELLED));
+    }
+}
+
 static exn_profile *person(exn_context *ctx, const exn_model *model, float light, size_t labelled) {
     const exn_trainer_options o = {.struct_size = sizeof o, .costs = "macs"};
     exn_profile *profile;
     exn_trainer *trainer;
-    uint8_t pixels[SIDE * SIDE * 3];
     unit_assert_ok(ctx, small_profile(&profile, model, EXN_HEAD_POOLED));
     teach_pixels(profile);
     unit_assert_ok(ctx, exn_trainer_create(&trainer, profile, &o));
-    for (size_t i = 0; i < PHOTOS; i++) {
-        photo(pixels, i % SMALL_CLASSES, i, light);
-        const exn_image image = image_of(pixels);
-        unit_assert_ok(ctx,
-                       exn_trainer_add(trainer, &image, i < labelled ? (int64_t)(i % SMALL_CLASSES) : EXN_UNLABELLED));
-    }
+    add_photos(trainer, 0, PHOTOS, light, labelled);
     unit_assert_ok(ctx, exn_trainer_run(trainer, NULL, NULL));
     exn_trainer_destroy(trainer);
     return profile;
@@ -153,6 +157,33 @@ START_TEST(a_dim_camera_is_undone) {
 }
 END_TEST
 
+/* Under a cache limit, what one run saw normalised makes room for the next: with more photos, all look a little different. */
+START_TEST(runs_do_not_fill_the_cache) {
+    exn_context *ctx = unit_context();
+    exn_model *model;
+    exn_profile *profile;
+    exn_trainer *trainer;
+    exn_trainer_options o = {.struct_size = sizeof o, .costs = "macs"};
+    unit_assert_ok(ctx, small_model(&model, ctx));
+    unit_assert_ok(ctx, small_profile(&profile, model, EXN_HEAD_POOLED));
+    teach_pixels(profile);
+    unit_assert_ok(ctx, exn_trainer_create(&trainer, profile, &o));
+    o.cache_limit_bytes = 2 * PHOTOS * exn_cache_record_bytes(trainer->record_count, false);
+    exn_trainer_destroy(trainer);
+    unit_assert_ok(ctx, exn_trainer_create(&trainer, profile, &o));
+    for (size_t runs = 0; runs < 3; runs++) {
+        add_photos(trainer, PHOTOS / 3 * runs, PHOTOS / 3 * (runs + 1), 0.4f, 0);
+        unit_assert_ok(ctx, exn_trainer_run(trainer, NULL, NULL));
+        ck_assert(profile->normal.used && profile->normal.photos == PHOTOS / 3 * (runs + 1));
+    }
+    ck_assert(trainer->left_out == 0 && exn_cache_count(trainer->cache) == 2 * PHOTOS);
+    exn_trainer_destroy(trainer);
+    exn_profile_destroy(profile);
+    exn_model_destroy(model);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
 START_TEST(the_general_camera_is_left_alone) {
     exn_context *ctx = unit_context();
     exn_model *model;
@@ -168,6 +199,6 @@ END_TEST
 int main(void) {
     return unit_run("normalise",
                     (const TTest *const[]){statistics, folding_is_the_same_arithmetic, labels_may_speak_against_it,
-                                           bad_luck_does_not_speak, a_dim_camera_is_undone,
+                                           bad_luck_does_not_speak, a_dim_camera_is_undone, runs_do_not_fill_the_cache,
                                            the_general_camera_is_left_alone, NULL});
 }
