@@ -41,7 +41,7 @@ struct exn_cache {
     size_t record_capacity;
     size_t *table; /* open addressing: place + 1, or 0 */
     size_t table_size;
-    uint8_t *raw; /* a record as it is kept */
+    uint8_t *raw; /* a record as it is kept; in memory it becomes that record, and is NULL until the next is prepared */
 };
 enum { DEAD, LIVE, HELD };
 
@@ -196,6 +196,8 @@ static float from_half(uint16_t half) {
 
 /* Into cache->raw. */
 static exn_status pack(exn_cache *cache, const float *record) {
+    if (!cache->raw) cache->raw = exn_malloc(cache->ctx, record_bytes(cache) + 1, 1);
+    if (!cache->raw) return EXN_E_NOMEM;
     if (!cache->half) {
         memcpy(cache->raw, record, record_bytes(cache));
         return EXN_OK;
@@ -336,14 +338,6 @@ void exn_cache_close(exn_cache *cache) {
     exn_free(ctx, cache);
 }
 
-static exn_status append_memory(exn_cache *cache, size_t place) {
-    uint8_t *copy = exn_malloc(cache->ctx, record_bytes(cache) + 1, 1);
-    if (!copy) return EXN_E_NOMEM;
-    memcpy(copy, cache->raw, record_bytes(cache));
-    cache->records[place] = copy;
-    return EXN_OK;
-}
-
 static exn_status append_file(exn_cache *cache, size_t place, const exn_content *content) {
     const size_t offset = record_offset(cache, place);
     const record_head head = {*content, record_checksum(cache, content)};
@@ -353,15 +347,28 @@ static exn_status append_file(exn_cache *cache, size_t place, const exn_content 
     return EXN_OK;
 }
 
-exn_status exn_cache_append(size_t *index, exn_cache *cache, const exn_content *content, const float *record) {
-    size_t place;
+exn_status exn_cache_prepare(exn_cache *cache, const float *record) {
     EXN_TRY(pack(cache, record));
-    EXN_TRY(reserve(cache));
+    return reserve(cache);
+}
+
+exn_status exn_cache_put(size_t *index, exn_cache *cache, const exn_content *content) {
+    size_t place;
     EXN_TRY(take_place(&place, cache));
-    EXN_TRY(cache->path ? append_file(cache, place, content) : append_memory(cache, place));
+    if (cache->path) {
+        EXN_TRY(append_file(cache, place, content));
+    } else {
+        cache->records[place] = cache->raw;
+        cache->raw = NULL;
+    }
     remember(cache, place, content);
     *index = place;
     return EXN_OK;
+}
+
+exn_status exn_cache_append(size_t *index, exn_cache *cache, const exn_content *content, const float *record) {
+    EXN_TRY(exn_cache_prepare(cache, record));
+    return exn_cache_put(index, cache, content);
 }
 
 /* Pieces, so that halves need no memory of their own. */

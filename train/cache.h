@@ -36,6 +36,9 @@ void exn_cache_close(exn_cache *cache);
 size_t exn_cache_find(const exn_cache *cache, const exn_content *content);
 /* Adds a record that is not there yet. */
 exn_status exn_cache_append(size_t *index, exn_cache *cache, const exn_content *content, const float *record);
+/* The same in two parts. All that may fail but for a full cache or a file that cannot be written fails in the first. */
+exn_status exn_cache_prepare(exn_cache *cache, const float *record);
+exn_status exn_cache_put(size_t *index, exn_cache *cache, const exn_content *content);
 /* Copies floats first .. first+count-1 of a record. Fails only where a file can no longer be read. */
 exn_status exn_cache_read(float *out, const exn_cache *cache, size_t index, size_t first, size_t count);
 size_t exn_cache_count(const exn_cache *cache);

@@ -157,7 +157,7 @@ void exn_trainer_end_extraction(exn_trainer *trainer) {
 
 /* ---- samples ---- */
 
-static exn_status extract(size_t *record, exn_trainer *trainer, const exn_content *content) {
+static exn_status extract(exn_trainer *trainer) {
     EXN_TRY(exn_trainer_begin_extraction(trainer));
     memcpy(exn_exec_input(trainer->exec), trainer->input, trainer->input_count * sizeof *trainer->input);
     exn_exec_run_timed(trainer->exec, trainer->sinks, trainer->seconds);
@@ -165,13 +165,22 @@ static exn_status extract(size_t *record, exn_trainer *trainer, const exn_conten
     for (size_t i = 0; i < trainer->record_count; i++)
         if (!isfinite(trainer->record[i]))
             return exn_fail(trainer->ctx, EXN_E_INVALID, "the network's features of this input are not finite");
-    return exn_cache_append(record, trainer->cache, content, trainer->record);
+    return exn_cache_prepare(trainer->cache, trainer->record);
+}
+
+exn_status exn_trainer_look(size_t *record, exn_trainer *trainer, const exn_content *content) {
+    *record = exn_cache_find(trainer->cache, content);
+    return *record == EXN_CACHE_MISSING ? extract(trainer) : EXN_OK;
+}
+
+exn_status exn_trainer_keep(size_t *record, exn_trainer *trainer, const exn_content *content) {
+    if (*record == EXN_CACHE_MISSING) EXN_TRY(exn_cache_put(record, trainer->cache, content));
+    exn_cache_hold(trainer->cache, *record);
+    return EXN_OK;
 }
 
 exn_status exn_trainer_gather(size_t *record, exn_content *content, exn_trainer *trainer) {
     *content = exn_content_of(trainer->input, trainer->input_count);
-    *record = exn_cache_find(trainer->cache, content);
-    if (*record == EXN_CACHE_MISSING) EXN_TRY(extract(record, trainer, content));
-    exn_cache_hold(trainer->cache, *record);
-    return EXN_OK;
+    EXN_TRY(exn_trainer_look(record, trainer, content));
+    return exn_trainer_keep(record, trainer, content);
 }

@@ -140,28 +140,25 @@ static size_t *class_slot(const exn_trainer *trainer, int64_t label) {
     return &trainer->of_class[label + 1];
 }
 
-static void remove_sample(exn_trainer *trainer, size_t index) {
+/* newcomer: record of the sample that will take its place. */
+static void remove_sample(exn_trainer *trainer, size_t index, size_t newcomer) {
     const exn_sample gone = trainer->samples[index];
     trainer->samples[index] = trainer->samples[--trainer->sample_count];
-    bool shared = false; /* the same photo under another label */
+    bool shared = gone.record == newcomer; /* the same photo under another label */
     for (size_t i = 0; i < trainer->sample_count; i++) shared = shared || trainer->samples[i].record == gone.record;
     if (!shared) exn_cache_drop(trainer->cache, gone.record);
     exn_free(trainer->ctx, gone.bytes);
     --*class_slot(trainer, gone.label);
 }
 
-/* Before the newcomer's features are gathered: the cache holds no more records than samples_most. false: the newcomer is the one
- * to go. */
-static bool make_room(exn_trainer *trainer, const exn_sample *newcomer) {
-    if (trainer->sample_count < trainer->samples_most) return true;
-    trainer->left_out++;
+/* Who goes for the newcomer: nobody (SIZE_MAX), a sample, or, with sample_count, the newcomer. */
+static size_t find_surplus(const exn_trainer *trainer, const exn_sample *newcomer) {
+    if (trainer->sample_count < trainer->samples_most) return SIZE_MAX;
     ++*class_slot(trainer, newcomer->label);
     const size_t surplus = exn_samples_surplus(trainer->samples, trainer->sample_count, newcomer, trainer->of_class,
                                                trainer->profile->class_count);
     --*class_slot(trainer, newcomer->label);
-    if (surplus == trainer->sample_count) return false;
-    remove_sample(trainer, surplus);
-    return true;
+    return surplus;
 }
 
 /* trainer->input is filled in. A session under way was made of fewer samples: it is void. Takes `bytes` where it succeeds. */
@@ -173,13 +170,20 @@ static exn_status add_input(exn_trainer *trainer, int64_t label, uint8_t *bytes)
     exn_session_destroy(trainer->session);
     trainer->session = NULL;
     trainer->used_s = 0;
-    if (!make_room(trainer, &sample)) {
+    const size_t surplus = find_surplus(trainer, &sample);
+    if (surplus == trainer->sample_count) {
+        trainer->left_out++;
         exn_free(trainer->ctx, bytes);
         return EXN_OK;
     }
     EXN_TRY(exn_grow(trainer->ctx, (void **)&trainer->samples, &trainer->sample_capacity, trainer->sample_count + 1,
                      sizeof *trainer->samples));
-    EXN_TRY(exn_trainer_gather(&sample.record, &sample.content, trainer));
+    EXN_TRY(exn_trainer_look(&sample.record, trainer, &sample.content));
+    if (surplus != SIZE_MAX) { /* only now: nobody goes for a newcomer that fails */
+        trainer->left_out++;
+        remove_sample(trainer, surplus, sample.record);
+    }
+    EXN_TRY(exn_trainer_keep(&sample.record, trainer, &sample.content));
     trainer->samples[trainer->sample_count++] = sample;
     ++*class_slot(trainer, sample.label);
     return EXN_OK;

@@ -80,6 +80,9 @@ void exn_trainer_end_extraction(exn_trainer *trainer);
 exn_status exn_trainer_load_tensor(exn_trainer *trainer, const float *chw);
 /* The record of what trainer->input holds, extracted now if the cache does not have it yet. */
 exn_status exn_trainer_gather(size_t *record, exn_content *content, exn_trainer *trainer);
+/* The same in two parts, of which the first leaves the cache as it is; *record is EXN_CACHE_MISSING between them where it is new. */
+exn_status exn_trainer_look(size_t *record, exn_trainer *trainer, const exn_content *content);
+exn_status exn_trainer_keep(size_t *record, exn_trainer *trainer, const exn_content *content);
 
 /* Everything that a run works on; made of the samples as they are. Fewer than one sample: EXN_E_INVALID. */
 exn_status exn_session_create(exn_session **out, exn_trainer *trainer);
