@@ -134,17 +134,39 @@ exn_status exn_runner_audit(exn_runner *runner, exn_watch *watch) {
 
 /* ---- the state between two runners ---- */
 
-/* Another person, another training or another target begins anew. */
+static uint64_t hash_head(const exn_head *head, uint64_t hash) {
+    for (int which = 0; which < EXN_HEAD_TENSORS; which++) {
+        exn_shape shape;
+        const size_t count = exn_head_tensor_shape(&shape, head, (exn_head_tensor)which);
+        if (count) hash = exn_hash64(head->tensor[which], count * sizeof(float), hash);
+    }
+    return hash;
+}
+
+static uint64_t hash_rules(const exn_exit_rule *rules, size_t exits, uint64_t hash) {
+    for (size_t i = 0; i < exits; i++) {
+        const float numbers[] = {rules[i].enabled ? 1.0f : 0.0f, rules[i].temperature, rules[i].threshold,
+                                 rules[i].carry};
+        hash = exn_hash64(numbers, sizeof numbers, hash);
+    }
+    return hash;
+}
+
+/* Another person, another training, camera or target begins anew: all that an answer on any rung follows from, but the input. */
 static void make_key(char key[KEY_BYTES], const exn_runner *runner) {
     const exn_profile *profile = runner->profile;
-    uint64_t hash = 0;
+    const exn_preprocess *seen = &runner->preprocess;
+    uint64_t hash = exn_hash64(profile->network_hash, strlen(profile->network_hash), 0);
+    const uint64_t photo[] = {seen->size, (uint64_t)seen->order};
+    hash = exn_hash64(photo, sizeof photo, hash);
+    hash = exn_hash64(seen->mean, sizeof seen->mean, hash);
+    hash = exn_hash64(seen->deviation, sizeof seen->deviation, hash);
+    for (int r = EXN_RUNG_CASCADE; r < EXN_RUNGS; r++) hash = hash_rules(runner->rules[r], profile->exit_count, hash);
     for (size_t i = 0; i < profile->exit_count; i++) {
-        const exn_exit_rule *rule = &runner->rules[EXN_RUNG_CUT][i];
-        const float numbers[3] = {rule->enabled ? 1.0f : 0.0f, rule->temperature, rule->threshold};
-        exn_shape shape;
-        const size_t count = exn_head_tensor_shape(&shape, &profile->exits[i].head, EXN_HEAD_FC_WEIGHT);
-        hash = exn_hash64(numbers, sizeof numbers, hash);
-        hash = exn_hash64(profile->exits[i].head.tensor[EXN_HEAD_FC_WEIGHT], count * sizeof(float), hash);
+        const exn_exit *e = &profile->exits[i];
+        const uint64_t kind[] = {(uint64_t)e->head.kind, e->trained};
+        hash = exn_hash64(e->tap, strlen(e->tap), hash);
+        hash = hash_head(&e->head, exn_hash64(kind, sizeof kind, hash));
     }
     snprintf(key, KEY_BYTES, "%016" PRIx64, hash);
 }

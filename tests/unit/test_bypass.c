@@ -249,6 +249,74 @@ START_TEST(runner_steps_back_and_remembers) {
 }
 END_TEST
 
+static void another_camera(exn_profile *p) {
+    p->normal = (exn_normalisation){.used = true, .gain = {2, 2, 2}};
+}
+static void other_frequencies(exn_profile *p) {
+    p->exits[1].head.tensor[EXN_HEAD_FC_BIAS][2] += 1;
+}
+static void other_features(exn_profile *p) {
+    p->exits[2].head.tensor[EXN_HEAD_MEAN][0] += 1;
+}
+static void other_weights(exn_profile *p) {
+    p->exits[1].head.tensor[EXN_HEAD_FC_WEIGHT][0] += 1;
+}
+static void another_temperature(exn_profile *p) {
+    p->exits[1].rule.temperature = 2;
+}
+static void more_carrying(exn_profile *p) {
+    p->point[EXN_TARGET_KEEP - 1].carry = 0.5f;
+}
+static void another_threshold(exn_profile *p) { /* behind the end: the cascade's */
+    p->point[EXN_TARGET_KEEP - 1].enabled[0] = p->exits[0].rule.enabled = true;
+    p->exits[0].rule.threshold = 0.8f;
+}
+static void a_personal_last_layer(exn_profile *p) {
+    p->exits[2].trained = true;
+}
+static void another_network(exn_profile *p) {
+    p->network_hash[0] ^= 1;
+}
+static void nothing(exn_profile *p) {
+    p->normal.shift = 0.1; /* considered, not used */
+}
+
+/* What was observed goes on where answers follow from the same, and begins anew where anything has changed. */
+START_TEST(a_watch_is_bound_to_all_that_answers_follow_from) {
+    void (*const change[])(exn_profile *) = {
+        nothing,       another_camera,    other_frequencies,     other_features, other_weights, another_temperature,
+        more_carrying, another_threshold, a_personal_last_layer, another_network};
+    exn_context *ctx = unit_context();
+    exn_model *model;
+    char *folder = unit_temp_create(), *path = unit_path(folder, "me.watch");
+    const exn_runner_options options = {.struct_size = sizeof options, .audit_share = 0.5};
+    unit_assert_ok(ctx, small_model(&model, ctx));
+    for (size_t i = 0; i < sizeof change / sizeof *change; i++) {
+        exn_profile *profile;
+        exn_runner *runner;
+        exn_watch watch = {.struct_size = sizeof watch};
+        bool due;
+        unit_assert_ok(ctx, small_profile(&profile, model, EXN_HEAD_POOLED));
+        cut_profile(profile, 99);
+        unit_assert_ok(ctx, exn_runner_create(&runner, profile, &options));
+        for (size_t k = 0; k < 3; k++) classify(runner, k, &due);
+        unit_assert_ok(ctx, exn_runner_save_watch(runner, path));
+        exn_runner_destroy(runner);
+        change[i](profile);
+        unit_assert_ok(ctx, exn_runner_create(&runner, profile, &options));
+        unit_assert_ok(ctx, exn_runner_load_watch(runner, path));
+        unit_assert_ok(ctx, exn_runner_audit(runner, &watch));
+        ck_assert_msg(watch.inputs == (i ? 0 : 3), "change %zu", i);
+        exn_runner_destroy(runner);
+        exn_profile_destroy(profile);
+    }
+    exn_model_destroy(model);
+    exn_context_destroy(ctx);
+    free(path);
+    unit_temp_remove(folder);
+}
+END_TEST
+
 /* Until an audit draws consequences, watching changes no answer. */
 START_TEST(watching_changes_nothing) {
     exn_context *ctx = unit_context();
@@ -349,8 +417,9 @@ END_TEST
 
 int main(void) {
     return unit_run("bypass",
-                    (const TTest *const[]){stable_stream_stays, shifted_stream_steps_back, recovered_stream_comes_back,
-                                           trust_is_lost_faster_than_won, unsure_answers_are_looked_into, state_as_text,
-                                           expectations_are_upper_bounds, watching_changes_nothing,
-                                           runner_steps_back_and_remembers, tail_is_let_go, failed_allocations, NULL});
+                    (const TTest *const[]){
+                        stable_stream_stays, shifted_stream_steps_back, recovered_stream_comes_back,
+                        trust_is_lost_faster_than_won, unsure_answers_are_looked_into, state_as_text,
+                        expectations_are_upper_bounds, watching_changes_nothing, runner_steps_back_and_remembers,
+                        a_watch_is_bound_to_all_that_answers_follow_from, tail_is_let_go, failed_allocations, NULL});
 }
