@@ -103,7 +103,7 @@ static void judge_exit(judgement *j, const exn_session *s, size_t e) {
 /* ---- sentences ---- */
 
 static const char *judged_by(const exn_policy *policy) {
-    return policy->labelled ? "labelled samples right" : "samples answered as by the last exit";
+    return policy->labelled ? "labelled samples right" : "samples answered as by the last exit alone";
 }
 
 static void describe_last(char text[DECISION_BYTES], const exn_session *s) {

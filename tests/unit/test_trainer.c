@@ -352,6 +352,7 @@ START_TEST(odd_people) {
     unit_assert_ok(l.ctx, exn_trainer_run(l.trainer, NULL, NULL));
     ck_assert(!l.profile->exits[2].trained && l.profile->exits[0].trained);
     ck_assert(isnan(l.profile->exits[0].accuracy) && isfinite(l.profile->exits[0].agreement));
+    ck_assert_ptr_nonnull(strstr(l.profile->exits[0].decision, "as by the last exit alone"));
     exn_exit_info info = {.struct_size = sizeof info};
     unit_assert_ok(l.ctx, exn_profile_get_exit(&info, l.profile, 0));
     ck_assert_double_eq(info.accuracy, l.profile->exits[0].agreement);
