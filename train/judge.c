@@ -284,7 +284,8 @@ static exn_status judge(judgement *j, exn_session *s) {
 exn_status exn_session_finish(exn_session *s) {
     judgement j = {0};
     exn_trainer *trainer = s->trainer;
-    exn_status status = judge(&j, s);
+    exn_status status = exn_session_restore_last(s);
+    if (status == EXN_OK) status = judge(&j, s);
     if (status == EXN_OK && trainer->keep_held_out) {
         exn_held_out_free(&trainer->held_out, s->ctx);
         status = exn_held_out_copy(&trainer->held_out, s);

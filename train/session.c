@@ -51,18 +51,21 @@ static exn_status divide(exn_session *s) {
     return status;
 }
 
+static exn_status copy_own_layer(exn_head *out, const exn_session *s, size_t exit) {
+    const exn_profile *profile = s->trainer->profile;
+    EXN_TRY(exn_head_from_classifier(out, s->ctx, profile->model->graph));
+    out->h = profile->exits[exit].head.h;
+    out->w = profile->exits[exit].head.w;
+    return EXN_OK;
+}
+
 /* What the person's photos taught before would make them look better than they are now that they are judged again: every run
  * starts from what was there before any of them. */
 exn_status exn_session_start_head(exn_head *out, const exn_session *s, size_t exit) {
     const exn_profile *profile = s->trainer->profile;
     const exn_exit *e = &profile->exits[exit];
     if (e->general.kind != EXN_HEAD_AUTO) return exn_head_copy(out, s->ctx, &e->general);
-    if (e->head.kind == EXN_HEAD_CLASSIFIER) {
-        EXN_TRY(exn_head_from_classifier(out, s->ctx, profile->model->graph));
-        out->h = e->head.h;
-        out->w = e->head.w;
-        return EXN_OK;
-    }
+    if (e->head.kind == EXN_HEAD_CLASSIFIER) return copy_own_layer(out, s, exit);
     EXN_TRY(exn_head_copy(out, s->ctx, &e->head));
     exn_head_reset(out, s->trainer->seed, exit);
     return EXN_OK;
@@ -331,6 +334,18 @@ static void settle_last(exn_session *s) {
     }
     memcpy(exn_session_row(s->held_out, s, s->exit, 0), s->logits, s->count * s->classes * sizeof(float));
     teach_alone(s);
+}
+
+exn_status exn_session_restore_last(exn_session *s) {
+    const size_t last = s->exits - 1;
+    exn_head *head = &s->head[last];
+    if (head->kind != EXN_HEAD_AUTO || s->classes == s->trainer->profile->model->classes) return EXN_OK;
+    EXN_TRY(copy_own_layer(head, s, last));
+    EXN_TRY(exn_head_grow(head, s->ctx, s->classes, EXN_UNKNOWN_LOGIT));
+    if (s->prior.used)
+        s->trainer->kernels->f32_vector.axpy(s->classes, exn_session_calibration(s, last), s->frequency,
+                                             head->tensor[EXN_HEAD_FC_BIAS]);
+    return EXN_OK;
 }
 
 /* What was made of it is safe before the next one begins. */

@@ -62,5 +62,8 @@ float exn_session_calibration(const exn_session *session, size_t exit);
 /* The head that a run starts an exit from: the network's own classifier, what general data taught, or a fresh one. `out` needs no
  * preparation. */
 exn_status exn_session_start_head(exn_head *out, const exn_session *session, size_t exit);
+/* Where no last layer was made, what is judged is the network's own. With classes added, the profile's head is what runs, and it may be
+ * of an earlier run: then the session's becomes the layer that is judged, with the frequencies it was given. */
+exn_status exn_session_restore_last(exn_session *session);
 
 #endif

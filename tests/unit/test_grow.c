@@ -2,6 +2,7 @@
  * Classes added on the device: learned by every exit, kept in the file, unknown to the untouched network. */
 #include "tests/unit/small.h"
 #include "train/grow.h"
+#include "train/trainer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,68 @@ START_TEST(a_new_class_is_learned) {
 }
 END_TEST
 
+/* Photos of one thing: no label is needed to say how frequent it is. */
+static void same_thing(float input[SMALL_INPUT], size_t index) {
+    small_input(input, 0, 0);
+    input[index] += 0.5f;
+}
+
+/* What the last exit says of samples now is what it was judged by. */
+static void check_last(exn_context *ctx, const exn_profile *profile, const exn_held_out *held_out) {
+    exn_network network;
+    exn_plan *plan;
+    exn_exec *exec;
+    float input[SMALL_INPUT], hwc[SMALL_INPUT], logits[SMALL_CLASSES + 1], *sink = logits;
+    unit_assert_ok(ctx, exn_network_build_single(&network, profile, 1, 2));
+    const exn_plan_options options = {
+        .kernels = &profile->model->kernels, .threads = 1, .outputs = network.logits, .output_count = 1};
+    unit_assert_ok(ctx, exn_plan_create(&plan, network.graph, &options));
+    unit_assert_ok(ctx, exn_exec_create(&exec, ctx, plan));
+    for (size_t i = 0; i < held_out->count; i++) {
+        same_thing(input, i);
+        for (size_t p = 0; p < SMALL_INPUT; p++) hwc[p] = input[p % 3 * SMALL_INPUT / 3 + p / 3];
+        const exn_content content = exn_content_of(hwc, SMALL_INPUT);
+        const size_t at = exn_held_out_find(held_out, &content);
+        ck_assert_uint_lt(at, held_out->count);
+        exn_exec_set_nchw(exec, input);
+        exn_exec_run(exec, &sink);
+        unit_assert_near(logits, held_out->logits + (2 * held_out->count + at) * held_out->classes, held_out->classes,
+                         1e-3, 1e-5);
+    }
+    exn_exec_destroy(exec);
+    exn_plan_destroy(plan);
+    exn_network_destroy(&network, ctx);
+}
+
+/* Whoever personalises again without a label, or without the time to train: the last layer of before is not what is judged. */
+START_TEST(an_earlier_last_layer_does_not_stay) {
+    exn_context *ctx = unit_context();
+    exn_model *model;
+    unit_assert_ok(ctx, small_model(&model, ctx));
+    for (size_t k = 0; k < 3; k++) { /* nothing to train; frequencies; no time to train them */
+        const exn_trainer_options o = {.struct_size = sizeof o, .costs = "macs", .time_budget_s = k == 2 ? 1e-9 : 0};
+        exn_profile *profile = learn(ctx, model, EXN_HEAD_LINEAR);
+        exn_trainer *trainer;
+        float input[SMALL_INPUT];
+        ck_assert(profile->exits[2].trained);
+        profile->exits[2].general_temperature = 0.1f;
+        unit_assert_ok(ctx, exn_trainer_create(&trainer, profile, &o));
+        trainer->keep_held_out = true;
+        for (size_t i = 0; i < (k ? 60u : 10u); i++) {
+            same_thing(input, i);
+            unit_assert_ok(ctx, exn_trainer_add_tensor(trainer, input, EXN_UNLABELLED));
+        }
+        unit_assert_ok(ctx, exn_trainer_run(trainer, NULL, NULL));
+        ck_assert(profile->prior.used == (k > 0) && profile->exits[2].trained == (k == 1));
+        if (!profile->exits[2].trained) check_last(ctx, profile, &trainer->held_out);
+        exn_trainer_destroy(trainer);
+        exn_profile_destroy(profile);
+    }
+    exn_model_destroy(model);
+    exn_context_destroy(ctx);
+}
+END_TEST
+
 START_TEST(nobody_answers_with_it_untrained) {
     exn_context *ctx = unit_context();
     exn_model *model;
@@ -113,6 +176,6 @@ START_TEST(memory_may_fail) {
 END_TEST
 
 int main(void) {
-    return unit_run("grow", (const TTest *const[]){a_new_class_is_learned, nobody_answers_with_it_untrained,
-                                                   memory_may_fail, NULL});
+    return unit_run("grow", (const TTest *const[]){a_new_class_is_learned, an_earlier_last_layer_does_not_stay,
+                                                   nobody_answers_with_it_untrained, memory_may_fail, NULL});
 }
