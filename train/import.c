@@ -223,17 +223,14 @@ static void take_exit(exn_exit *e, graft *g, bool last, bool again) {
     e->cost_ms = 0;
 }
 
-/* What was decided stood on other heads: without one that is used, general heads change nothing. */
+/* Without a head that is used, general heads change nothing. */
 static void take(importing *in) {
     exn_profile *profile = in->profile;
     bool again = false;
     for (size_t e = 0; e < profile->exit_count; e++) again |= in->graft[e].head.kind != EXN_HEAD_AUTO;
     for (size_t e = 0; e < profile->exit_count; e++)
         take_exit(&profile->exits[e], &in->graft[e], e + 1 == profile->exit_count, again);
-    if (!again) return;
-    memset(profile->point, 0, sizeof profile->point);
-    profile->target = EXN_TARGET_KEEP;
-    profile->accuracy = NAN;
+    if (again) exn_profile_forget_points(profile);
 }
 
 static exn_status import_list(exn_profile *profile, const exn_tensor_list *list, const json_t *notes) {

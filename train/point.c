@@ -3,6 +3,7 @@
 #include "train/profile.h"
 
 #include <math.h>
+#include <string.h>
 
 const char *const exn_target_names[EXN_POINTS + 1] = {"profile", "keep", "untouched"};
 
@@ -55,6 +56,12 @@ exn_status exn_profile_set_target(exn_profile *profile, exn_target target) {
     profile->accuracy = p->labelled ? (double)p->right / (double)p->judged : (double)NAN;
     profile->target = target;
     return EXN_OK;
+}
+
+void exn_profile_forget_points(exn_profile *profile) {
+    memset(profile->point, 0, sizeof profile->point);
+    profile->target = EXN_TARGET_KEEP;
+    profile->accuracy = NAN;
 }
 
 exn_target exn_profile_get_target(const exn_profile *profile) {

@@ -132,12 +132,11 @@ static void forget_person(exn_profile *profile) {
         profile->exits[e].gate = (exn_gate){0};
         profile->exits[e].cost_ms = 0;
     }
-    memset(profile->point, 0, sizeof profile->point);
+    exn_profile_forget_points(profile);
     profile->normal = (exn_normalisation){0};
     profile->prior = (exn_prior){0};
     profile->history = (exn_history){0};
     profile->labelled = profile->unlabelled = 0;
-    profile->accuracy = NAN;
 }
 
 exn_status exn_pretrain_finish(exn_pretrainer *p) {

@@ -70,6 +70,8 @@ void exn_rules_carry(exn_exit_rule *rules, size_t exits, float carry);
 void exn_point_rules(exn_exit_rule *out, const exn_profile *profile, const exn_policy *point);
 /* The same for the profile's own target or another; EXN_E_INVALID where nothing was decided for it. */
 exn_status exn_profile_rules(exn_exit_rule *out, const exn_profile *profile, exn_target target);
+/* What was decided stood on other heads. */
+void exn_profile_forget_points(exn_profile *profile);
 
 /* The graph of a model with a profile's exits, and the values to ask a plan for. */
 typedef struct exn_network {

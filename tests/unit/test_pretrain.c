@@ -149,10 +149,12 @@ START_TEST(new_heads_drop_what_was_decided) {
     exn_trainer_destroy(trainer);
     l.profile->normal = (exn_normalisation){.used = true, .gain = {2, 2, 2}, .photos = 30, .shift = 2};
     unit_assert_ok(l.ctx, exn_profile_rules(rules, l.profile, EXN_TARGET_UNTOUCHED));
+    unit_assert_ok(l.ctx, exn_profile_set_target(l.profile, EXN_TARGET_UNTOUCHED));
     unit_assert_ok(l.ctx, add(l.pretrainer, 0, no_group));
     unit_assert_ok(l.ctx, exn_pretrainer_run(l.pretrainer, NULL, NULL));
     unit_assert_fails(l.ctx, exn_profile_rules(rules, l.profile, EXN_TARGET_UNTOUCHED), EXN_E_INVALID, "personalise");
     ck_assert(!l.profile->normal.used && l.profile->labelled == 0 && isnan(l.profile->accuracy));
+    ck_assert_int_eq(exn_profile_get_target(l.profile), EXN_TARGET_KEEP);
     end(&l);
 }
 END_TEST
