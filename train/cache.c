@@ -366,11 +366,6 @@ exn_status exn_cache_put(size_t *index, exn_cache *cache, const exn_content *con
     return EXN_OK;
 }
 
-exn_status exn_cache_append(size_t *index, exn_cache *cache, const exn_content *content, const float *record) {
-    EXN_TRY(exn_cache_prepare(cache, record));
-    return exn_cache_put(index, cache, content);
-}
-
 /* Pieces, so that halves need no memory of their own. */
 static exn_status read_file(float *out, const exn_cache *cache, size_t offset, size_t count) {
     enum { PIECE = 512 };

@@ -34,9 +34,8 @@ exn_status exn_cache_open(exn_cache **out, exn_context *ctx, const char *path, c
 void exn_cache_close(exn_cache *cache);
 /* Index of a record, or EXN_CACHE_MISSING. */
 size_t exn_cache_find(const exn_cache *cache, const exn_content *content);
-/* Adds a record that is not there yet. */
-exn_status exn_cache_append(size_t *index, exn_cache *cache, const exn_content *content, const float *record);
-/* The same in two parts. All that may fail but for a full cache or a file that cannot be written fails in the first. */
+/* Adds a record that is not there yet, in two parts. All that may fail but for a full cache or a file that cannot be written fails
+ * in the first. */
 exn_status exn_cache_prepare(exn_cache *cache, const float *record);
 exn_status exn_cache_put(size_t *index, exn_cache *cache, const exn_content *content);
 /* Copies floats first .. first+count-1 of a record. Fails only where a file can no longer be read. */

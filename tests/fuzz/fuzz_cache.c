@@ -25,7 +25,8 @@ static void use(const char *path, bool half) {
         fuzz_assert(exn_lock_take(&lock, ctx, path) == EXN_E_BUSY);
         for (size_t i = 0; i < at; i++) fuzz_assert(exn_cache_read(back, cache, i, 0, FLOATS) == EXN_OK);
         if (exn_cache_find(cache, &content) == EXN_CACHE_MISSING) {
-            fuzz_assert(exn_cache_append(&at, cache, &content, record) == EXN_OK);
+            fuzz_assert(exn_cache_prepare(cache, record) == EXN_OK);
+            fuzz_assert(exn_cache_put(&at, cache, &content) == EXN_OK);
             fuzz_assert(exn_cache_find(cache, &content) == at);
             fuzz_assert(exn_cache_read(back, cache, at, 1, 2) == EXN_OK && back[0] == 2 && back[1] == 3);
         }

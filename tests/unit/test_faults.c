@@ -368,7 +368,10 @@ static exn_status fill(void) {
         make_record(record, i);
         const exn_content content = exn_content_of(record, FLOATS);
         size_t at = exn_cache_find(cache, &content);
-        if (at == EXN_CACHE_MISSING) status = exn_cache_append(&at, cache, &content, record);
+        if (at == EXN_CACHE_MISSING) {
+            status = exn_cache_prepare(cache, record);
+            if (status == EXN_OK) status = exn_cache_put(&at, cache, &content);
+        }
         if (status == EXN_OK) status = exn_cache_read(back, cache, at, 0, FLOATS);
         if (status == EXN_OK) unit_assert_same_bits(back, record, FLOATS);
     }

@@ -24,7 +24,8 @@ START_TEST(threads_do_not_change_a_deep_head) {
     for (size_t i = 0; i < 6; i++) {
         for (size_t j = 0; j < 9 * 9 * 10; j++) row[j] = (float)((i * 17 + j * 5) % 23) - 11.0f;
         const exn_content content = exn_content_of(row, 9 * 9 * 10);
-        unit_assert_ok(ctx, exn_cache_append(&record[i], cache, &content, row));
+        unit_assert_ok(ctx, exn_cache_prepare(cache, row));
+        unit_assert_ok(ctx, exn_cache_put(&record[i], cache, &content));
         target[i * 3 + i % 3] = 1;
     }
     for (size_t t = 0; t < 2; t++) {
@@ -78,7 +79,8 @@ START_TEST(optimisers_descend) {
         float row[12];
         for (size_t j = 0; j < 12; j++) row[j] = (float)((i * 7 + j * 5) % 11) + (j == i % 3 ? 9.0f : 0.0f);
         const exn_content content = exn_content_of(row, 12);
-        unit_assert_ok(ctx, exn_cache_append(&record[i], cache, &content, row));
+        unit_assert_ok(ctx, exn_cache_prepare(cache, row));
+        unit_assert_ok(ctx, exn_cache_put(&record[i], cache, &content));
         target[i * 3 + i % 3] = 1;
     }
     for (exn_optimiser_kind kind = EXN_OPTIMISER_ADAMW; kind <= EXN_OPTIMISER_SGD; kind++)
