@@ -17,6 +17,20 @@ exn_status small_model(exn_model **out, exn_context *ctx) {
     return status;
 }
 
+void small_set_up(exn_context **ctx, exn_model **model, char **folder, char **path, const char *name) {
+    *ctx = unit_context();
+    unit_assert_ok(*ctx, small_model(model, *ctx));
+    *folder = unit_temp_create();
+    *path = unit_path(*folder, name);
+}
+
+void small_tear_down(exn_context *ctx, exn_model *model, char *folder, char *path) {
+    exn_model_destroy(model);
+    exn_context_destroy(ctx);
+    free(path);
+    unit_temp_remove(folder);
+}
+
 exn_status small_profile(exn_profile **out, const exn_model *model, exn_head_kind kind) {
     const exn_profile_options options = {.struct_size = sizeof options, .exits = 2, .head = kind, .seed = 7};
     return exn_profile_create(out, model, &options);
@@ -89,6 +103,22 @@ uint8_t *small_read(size_t *size, const char *path) {
     exn_mapping_close(&file);
     exn_context_destroy(ctx);
     return copy;
+}
+
+void small_same_profiles(const exn_profile *a, const exn_profile *b) {
+    const exn_profile *const profile[2] = {a, b};
+    char *folder = unit_temp_create(), *path = unit_path(folder, "p");
+    uint8_t *bytes[2];
+    size_t size[2];
+    for (size_t i = 0; i < 2; i++) {
+        unit_assert_ok(profile[i]->ctx, exn_profile_save(profile[i], path));
+        bytes[i] = small_read(&size[i], path);
+    }
+    ck_assert_uint_eq(size[0], size[1]);
+    ck_assert_mem_eq(bytes[0], bytes[1], size[0]);
+    for (size_t i = 0; i < 2; i++) free(bytes[i]);
+    free(path);
+    unit_temp_remove(folder);
 }
 
 void small_forge(exn_context *ctx, const exn_profile *profile, const char *path, const char *from, const char *to) {

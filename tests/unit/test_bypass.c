@@ -286,11 +286,11 @@ START_TEST(a_watch_is_bound_to_all_that_answers_follow_from) {
     void (*const change[])(exn_profile *) = {
         nothing,       another_camera,    other_frequencies,     other_features, other_weights, another_temperature,
         more_carrying, another_threshold, a_personal_last_layer, another_network};
-    exn_context *ctx = unit_context();
+    exn_context *ctx;
     exn_model *model;
-    char *folder = unit_temp_create(), *path = unit_path(folder, "me.watch");
+    char *folder, *path;
     const exn_runner_options options = {.struct_size = sizeof options, .audit_share = 0.5};
-    unit_assert_ok(ctx, small_model(&model, ctx));
+    small_set_up(&ctx, &model, &folder, &path, "me.watch");
     for (size_t i = 0; i < sizeof change / sizeof *change; i++) {
         exn_profile *profile;
         exn_runner *runner;
@@ -310,10 +310,7 @@ START_TEST(a_watch_is_bound_to_all_that_answers_follow_from) {
         exn_runner_destroy(runner);
         exn_profile_destroy(profile);
     }
-    exn_model_destroy(model);
-    exn_context_destroy(ctx);
-    free(path);
-    unit_temp_remove(folder);
+    small_tear_down(ctx, model, folder, path);
 }
 END_TEST
 

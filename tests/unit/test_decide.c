@@ -6,7 +6,6 @@
 #include "train/policy.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- the policy ---- */
@@ -414,12 +413,12 @@ static void check_point(const exn_profile *profile, exn_target target, float fir
 }
 
 START_TEST(profile_keeps_its_points) {
-    exn_context *ctx = unit_context();
+    exn_context *ctx;
     exn_model *model;
     exn_profile *profile, *again;
     exn_runner *runner;
-    char *folder = unit_temp_create(), *path = unit_path(folder, "me");
-    unit_assert_ok(ctx, small_model(&model, ctx));
+    char *folder, *path;
+    small_set_up(&ctx, &model, &folder, &path, "me");
     unit_assert_ok(ctx, small_profile(&profile, model, EXN_HEAD_POOLED));
     unit_assert_fails(ctx, exn_profile_set_target(profile, EXN_TARGET_UNTOUCHED), EXN_E_INVALID, "personalise it");
     profile->exits[0].trained = true;
@@ -450,10 +449,7 @@ START_TEST(profile_keeps_its_points) {
     small_forge(ctx, profile, path, "\"carry\":0.4", "\"carry\":9.4");
     unit_assert_fails(ctx, exn_profile_open(&again, model, path, NULL), EXN_E_FORMAT, "policy");
     exn_profile_destroy(profile);
-    exn_model_destroy(model);
-    exn_context_destroy(ctx);
-    free(path);
-    unit_temp_remove(folder);
+    small_tear_down(ctx, model, folder, path);
 }
 END_TEST
 

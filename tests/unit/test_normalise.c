@@ -5,7 +5,6 @@
 #include "train/trainer.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { SIDE = 12, PHOTOS = 24 };
@@ -119,13 +118,13 @@ static exn_profile *person(exn_context *ctx, const exn_model *model, float light
 
 /* Without a label, a dim camera is undone: the runner then answers as it would in good light. */
 START_TEST(a_dim_camera_is_undone) {
-    exn_context *ctx = unit_context();
+    exn_context *ctx;
     exn_model *model;
-    unit_assert_ok(ctx, small_model(&model, ctx));
+    char *folder, *path;
+    small_set_up(&ctx, &model, &folder, &path, "p");
     exn_profile *profile = person(ctx, model, 0.4f, 0), *again;
     ck_assert(profile->normal.used && profile->normal.photos == PHOTOS);
     for (size_t c = 0; c < 3; c++) ck_assert_float_eq_tol(profile->normal.gain[c], 2.5f, 0.2f);
-    char *folder = unit_temp_create(), *path = unit_path(folder, "p");
     unit_assert_ok(ctx, exn_profile_save(profile, path));
     unit_assert_ok(ctx, exn_profile_open(&again, model, path, NULL));
     ck_assert_mem_eq(&profile->normal, &again->normal, sizeof profile->normal);
@@ -150,10 +149,7 @@ START_TEST(a_dim_camera_is_undone) {
     exn_runner_destroy(bright);
     exn_profile_destroy(again);
     exn_profile_destroy(profile);
-    exn_model_destroy(model);
-    exn_context_destroy(ctx);
-    free(path);
-    unit_temp_remove(folder);
+    small_tear_down(ctx, model, folder, path);
 }
 END_TEST
 

@@ -18,17 +18,11 @@ static exn_model *model;
 static char *folder, *path;
 
 static void set_up(void) {
-    ctx = unit_context();
-    unit_assert_ok(ctx, small_model(&model, ctx));
-    folder = unit_temp_create();
-    path = unit_path(folder, "me.safetensors");
+    small_set_up(&ctx, &model, &folder, &path, "me.safetensors");
 }
 
 static void tear_down(void) {
-    exn_model_destroy(model);
-    exn_context_destroy(ctx);
-    free(path);
-    unit_temp_remove(folder);
+    small_tear_down(ctx, model, folder, path);
 }
 
 START_TEST(fresh_profile_is_the_untouched_network) {

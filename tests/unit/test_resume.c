@@ -3,24 +3,16 @@
 #include "tests/unit/small.h"
 #include "train/trainer.h"
 
-#include <stdlib.h>
-
 static exn_context *ctx;
 static exn_model *model;
 static char *folder, *path;
 
 static void set_up(void) {
-    ctx = unit_context();
-    unit_assert_ok(ctx, small_model(&model, ctx));
-    folder = unit_temp_create();
-    path = unit_path(folder, "progress");
+    small_set_up(&ctx, &model, &folder, &path, "progress");
 }
 
 static void tear_down(void) {
-    exn_model_destroy(model);
-    exn_context_destroy(ctx);
-    free(path);
-    unit_temp_remove(folder);
+    small_tear_down(ctx, model, folder, path);
 }
 
 /* What a run of some kind is made of: forty samples, and where it keeps its progress. */
@@ -52,22 +44,6 @@ static bool stop_at_twelve(void *user, const exn_progress *progress) {
     return ++*calls < 12;
 }
 
-static void check_same_profiles(const exn_profile *a, const exn_profile *b) {
-    char *file[2] = {unit_path(folder, "a"), unit_path(folder, "b")};
-    uint8_t *bytes[2];
-    size_t size[2];
-    for (size_t i = 0; i < 2; i++) {
-        unit_assert_ok(ctx, exn_profile_save(i ? b : a, file[i]));
-        bytes[i] = small_read(&size[i], file[i]);
-    }
-    ck_assert_uint_eq(size[0], size[1]);
-    ck_assert_mem_eq(bytes[0], bytes[1], size[0]);
-    for (size_t i = 0; i < 2; i++) {
-        free(bytes[i]);
-        free(file[i]);
-    }
-}
-
 /* After a pause of the whole method, features in full. */
 static void check_begins_anew(bool half, unsigned without) {
     size_t calls = 0;
@@ -78,7 +54,7 @@ static void check_begins_anew(bool half, unsigned without) {
     lesson other = begin(true, half, without), fresh = begin(false, half, without);
     unit_assert_ok(ctx, exn_trainer_run(other.trainer, NULL, NULL));
     unit_assert_ok(ctx, exn_trainer_run(fresh.trainer, NULL, NULL));
-    check_same_profiles(other.profile, fresh.profile);
+    small_same_profiles(other.profile, fresh.profile);
     end(&other);
     end(&fresh);
     tear_down();
